@@ -1,0 +1,1 @@
+"""The campaign day: from overdue clients to sent messages."""

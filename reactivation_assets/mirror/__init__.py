@@ -1,0 +1,1 @@
+"""What the CRM says: companies, services, staff, clients, visits."""

@@ -1,0 +1,1 @@
+"""The rules of the business: frames and values in, frames and values out. No input, no output, no clock, no Dagster."""

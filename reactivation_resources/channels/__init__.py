@@ -1,0 +1,1 @@
+"""Messaging channels: one interface, one file each."""
