@@ -1,0 +1,117 @@
+"""Configuration: one typed class, environment first, `.env` second. Every variable is listed in the README."""
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_OWN_PREFIX = "REACTIVATION_"
+_DAILY_CRON = re.compile(r"^(\d{1,2}) (\d{1,2}) \* \* \*$")
+
+
+class SettingsError(ValueError):
+    """A variable is unknown or malformed; the message names it."""
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, validate_default=True
+    )
+
+    reactivation_enabled: bool = Field(
+        default=True, description="off: the daily schedule and the sensors request nothing"
+    )
+    reactivation_cron: str = Field(default="0 10 * * *", description="minute and hour of the daily run: `M H * * *`")
+    reactivation_timezone: str = Field(default="Europe/Moscow", description="the platform's IANA zone: cuts the days")
+    reactivation_first_day: date = Field(default=date(2018, 1, 1), description="first daily partition")
+    reactivation_home: Path = Field(default=Path(".reactivation"), description="embedded servers, Dagster home, lake")
+    reactivation_lake: str | None = Field(default=None, description="folder or object-store URL of the lake")
+    reactivation_holdout_salt: str = Field(default="reactivation", description="changes who is held out")
+    reactivation_daily_limit: int | None = Field(
+        default=None, ge=0, description="platform-wide cap per account and 24 h"
+    )
+    reactivation_hourly_limit: int | None = Field(
+        default=None, ge=0, description="platform-wide cap per account and hour"
+    )
+    reactivation_min_conversion_rate: float = Field(default=0.10, ge=0, le=1, description="below it a check warns")
+    reactivation_debug: bool = Field(default=False, description="verbose logs")
+    reactivation_ui_port: int = Field(default=3000, ge=1, le=65535, description="Dagster UI of `reactivation up`")
+    reactivation_api_port: int = Field(default=8700, ge=1, le=65535, description="HTTP API of `reactivation up`")
+    reactivation_sandbox_url: str | None = Field(default=None, description="a running sandbox town for `--simulate`")
+
+    database_url: SecretStr | None = Field(default=None, description="PostgreSQL 14+; unset: embedded")
+    redis_url: SecretStr | None = Field(default=None, description="Redis or Valkey; unset: embedded")
+
+    yclients_base_url: str = Field(default="https://api.yclients.com/api/v1", description="the CRM's REST API")
+    yclients_partner_token: SecretStr | None = Field(default=None, description="partner token")
+    yclients_user_token: SecretStr | None = Field(default=None, description="user token")
+
+    waha_base_url: str | None = Field(default=None, description="WAHA HTTP API; unset: no channel, nothing is sent")
+    waha_api_key: SecretStr | None = Field(default=None, description="key for WAHA's `X-Api-Key`")
+    waha_webhook_key: SecretStr | None = Field(default=None, description="HMAC key of WAHA's webhooks")
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment and `.env`; raise SettingsError naming the first wrong variable and its value."""
+        known = {name.upper() for name in cls.model_fields}
+        unknown = sorted(name for name in os.environ if name.startswith(_OWN_PREFIX) and name not in known)
+        if unknown:
+            raise SettingsError(f"unknown variable {unknown[0]}: see the list of variables in the README")
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+            value = "***" if "KEY" in name or "TOKEN" in name or "URL" in name else first["input"]
+            raise SettingsError(f"{name}={value!r}: {first['msg']}") from None
+
+    @field_validator("reactivation_timezone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("not an IANA time zone, e.g. Europe/Moscow") from None
+        return name
+
+    @field_validator("reactivation_cron")
+    @classmethod
+    def _cron_is_daily(cls, cron: str) -> str:
+        match = _DAILY_CRON.match(cron.strip())
+        if not match or int(match[1]) > 59 or int(match[2]) > 23:
+            raise ValueError("must be a daily time of the form `M H * * *`, e.g. `0 10 * * *`")
+        return cron.strip()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_with_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        """Name our driver in the URL: a bare `postgresql://` means another one to every library."""
+        if url is None:
+            return None
+        scheme, _, rest = url.get_secret_value().partition("://")
+        if scheme.split("+")[0] not in {"postgresql", "postgres"} or not rest:
+            raise ValueError("must start with postgresql://")
+        return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @property
+    def scheduled_time(self) -> tuple[int, int]:
+        """Hour and minute of the daily run in the platform's zone."""
+        minute, hour, *_ = self.reactivation_cron.split()
+        return int(hour), int(minute)
+
+    @property
+    def home(self) -> Path:
+        """The absolute home folder."""
+        return self.reactivation_home.expanduser().resolve()
+
+    @property
+    def lake_root(self) -> str:
+        """Where the lake lives: `REACTIVATION_LAKE` or a folder in the home."""
+        return self.reactivation_lake or str(self.home / "lake")

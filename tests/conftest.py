@@ -1,0 +1,84 @@
+"""Real parts for every test: PostgreSQL and Redis by URL where given, embedded otherwise; a fresh database a test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from reactivation_resources.database.engine import Database, migrate
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URLs of a PostgreSQL server and a Redis server, shared by all workers of this test run."""
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if database_url and redis_url:
+        yield _with_driver(database_url), redis_url
+        return
+    from reactivation_resources.embedded.servers import running_servers
+
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    with running_servers(shared / "servers", postgres=not database_url, valkey=not redis_url, durable=False) as urls:
+        yield _with_driver(database_url or urls.database_url), redis_url or urls.redis_url
+
+
+def _with_driver(url: str) -> str:
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _on_server(url: str, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: tuple[str, str]) -> Iterator[str]:
+    """The name of a migrated database to copy from."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _on_server(servers[0], f"CREATE DATABASE {name}")
+    migrate(make_url(servers[0]).set(database=name).render_as_string(hide_password=False))
+    yield name
+    _on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(servers: tuple[str, str], template_database: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _on_server(servers[0], f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield make_url(servers[0]).set(database=name).render_as_string(hide_password=False)
+    _on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh, migrated database."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def redis_url(servers: tuple[str, str]) -> str:
+    """The URL of a Redis server. Use keys of your own: it is shared."""
+    return servers[1]
+
+
+@pytest.fixture(scope="session")
+def real_book() -> Path:
+    """The folder of a real salon's book; tests that need it are skipped where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "data" / "toronto-salon"
+    if not folder.is_dir():
+        pytest.skip("the real book does not ship with the product")
+    return folder
