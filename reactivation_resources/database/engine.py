@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars.datatypes import DataType, DataTypeClass
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from reactivation_resources.paths import sql_dir
 
 MINIMUM_VERSION = 140000
+
+FrameSchema = Mapping[str, DataType | DataTypeClass]
+"""Column names and types of a frame, in order."""
 
 
 class DatabaseError(RuntimeError):
@@ -37,9 +41,7 @@ class Database:
         with self.engine.begin() as connection:
             yield connection
 
-    def frame(
-        self, query: str, schema: Mapping[str, pl.DataType | type[pl.DataType]], **parameters: Any
-    ) -> pl.DataFrame:
+    def frame(self, query: str, schema: FrameSchema, **parameters: Any) -> pl.DataFrame:
         """Rows of `query` as a frame with exactly `schema`'s columns, fetched by COPY in one stream.
 
         `query` is SQL of ours with `%(name)s` parameters. Lists must be selected as text joined by `|`; empty text is an empty list.
@@ -49,9 +51,7 @@ class Database:
             return copy_frame(connection, query, schema, **parameters)
 
 
-def copy_frame(
-    connection: Connection, query: str, schema: Mapping[str, pl.DataType | type[pl.DataType]], **parameters: Any
-) -> pl.DataFrame:
+def copy_frame(connection: Connection, query: str, schema: FrameSchema, **parameters: Any) -> pl.DataFrame:
     """`Database.frame` inside a running transaction."""
     buffer = io.BytesIO()
     psycopg: Any = connection.connection.driver_connection
@@ -65,25 +65,25 @@ def copy_frame(
     return parse_copy(buffer, schema)
 
 
-def parse_copy(source: io.BytesIO | Path, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+def parse_copy(source: io.BytesIO | Path, schema: FrameSchema) -> pl.DataFrame:
     """Turn COPY's CSV into a frame; see `Database.frame`."""
     if isinstance(source, io.BytesIO) and not source.getbuffer().nbytes:
         return pl.DataFrame(schema=schema)
     return scan_copy(source, schema).collect()
 
 
-def scan_copy(source: io.BytesIO | Path, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.LazyFrame:
+def scan_copy(source: io.BytesIO | Path, schema: FrameSchema) -> pl.LazyFrame:
     """The lazy form of `parse_copy`, for files larger than memory."""
     raw = {name: _wire_type(kind) for name, kind in schema.items()}
     frame = pl.scan_csv(source, has_header=False, schema=raw, null_values="\\N", empty_string_is_null=False)
     return frame.with_columns(*(_typed(name, kind) for name, kind in schema.items() if _wire_type(kind) != kind))
 
 
-def _wire_type(kind: pl.DataType | type[pl.DataType]) -> pl.DataType | type[pl.DataType]:
+def _wire_type(kind: DataType | DataTypeClass) -> DataType | DataTypeClass:
     return pl.String if isinstance(kind, pl.List | pl.Datetime | pl.Date) or kind in (pl.Boolean, pl.Date) else kind
 
 
-def _typed(name: str, kind: pl.DataType | type[pl.DataType]) -> pl.Expr:
+def _typed(name: str, kind: DataType | DataTypeClass) -> pl.Expr:
     column = pl.col(name)
     if kind == pl.Boolean:
         return (column == "t").alias(name)
