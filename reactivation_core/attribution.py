@@ -4,16 +4,17 @@ Holds the attribution rule and the frame `conversions`, one row per campaign. Su
 `reactivation_core.metrics`. Nothing here decides what a campaign does next.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
+
+from reactivation_core.local_time import INSTANT, require_aware, with_local
 
 ATTRIBUTION_DAYS = 7
 SETTLE_DAYS = 14
 PLATFORM_SHARE_MINOR = 500  # five units of the company's currency for every message sent
 OPT_OUT = "opt_out"
 
-_INSTANT = pl.Datetime("us", "UTC")
 _MICROSECONDS_PER_MINUTE = 60_000_000
 _NOT_A_BOOKING = "cancelled"
 
@@ -30,8 +31,8 @@ BOOKINGS = pl.Schema(
         "company_id": pl.Int64(),
         "client_id": pl.Int64(),
         "booked_record_id": pl.Int64(),
-        "booked_at": _INSTANT,
-        "starts_at": _INSTANT,
+        "booked_at": INSTANT,
+        "starts_at": INSTANT,
         "booking_minutes": pl.Float64(),
         "attended": pl.Boolean(),
         "revenue_minor": pl.Int64(),
@@ -49,7 +50,7 @@ CONVERSIONS = pl.Schema(
         "attempt_number": pl.Int16(),
         "held_out": pl.Boolean(),
         "day": pl.Date(),
-        "sent_at": _INSTANT,
+        "sent_at": INSTANT,
         "hour": pl.Int8(),
         "weekday": pl.Int8(),
         "stage": pl.String(),
@@ -147,18 +148,18 @@ def conversions(
     _require("responses", responses, ("campaign_id", "received_at", "intent"))
     touches = _touches(campaigns.lazy(), as_of)
     booked = attribute_bookings(campaigns, records, as_of, window_days)
-    zones = campaigns.get_column("timezone").unique().sort().to_list()
+    zones = campaigns.select("company_id", "timezone").unique().sort("company_id", "timezone")
     sent = ~pl.col("held_out")
     percent = pl.when(sent).then(pl.col("discount_percent")).otherwise(0).fill_null(0).cast(pl.Int64)
     facts = (
-        touches.join(_replies(responses.lazy(), touches, as_of), on="campaign_id", how="left")
+        with_local(touches, zones, "touch")
+        .join(_replies(responses.lazy(), touches, as_of), on="campaign_id", how="left")
         .join(
             booked.lazy().select("campaign_id", "booked_record_id", "booking_minutes", "attended", "revenue_minor"),
             on="campaign_id",
             how="left",
         )
         .with_columns(
-            local=_local(pl.col("touch"), zones),
             replied=pl.col("reply_minutes").is_not_null(),
             opted_out=pl.col("opted_out").fill_null(False),
             booked=pl.col("booked_record_id").is_not_null(),
@@ -171,9 +172,9 @@ def conversions(
             discount_minor=(pl.col("revenue_minor") * percent + 50) // 100,
             cost_minor=pl.when(sent).then(pl.col("cost_minor").fill_null(0) + platform_share_minor).otherwise(0),
             sent_at=pl.col("touch"),
-            day=pl.col("local").dt.date(),
-            hour=pl.col("local").dt.hour(),
-            weekday=pl.col("local").dt.weekday(),
+            day=pl.col("local_day"),
+            hour=pl.col("local_minute") // 60,
+            weekday=pl.col("local_weekday"),
             discount_percent=pl.col("discount_percent").fill_null(0),
             settled=pl.col("touch") + pl.duration(days=settle_days) <= _instant(as_of),
         )
@@ -188,7 +189,7 @@ def conversions(
 def _touches(campaigns: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """Campaigns that reached their moment by `as_of`, with that moment as `touch`."""
     touch = pl.when("held_out").then(pl.col("send_after")).otherwise(pl.col("sent_at"))
-    return campaigns.with_columns(touch=touch.cast(_INSTANT)).filter(pl.col("touch") <= _instant(as_of))
+    return campaigns.with_columns(touch=touch.cast(INSTANT)).filter(pl.col("touch") <= _instant(as_of))
 
 
 def _bookings(records: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
@@ -226,21 +227,12 @@ def _replies(responses: pl.LazyFrame, touches: pl.LazyFrame, as_of: datetime) ->
     )
 
 
-def _local(instant: pl.Expr, zones: list[str]) -> pl.Expr:
-    """Wall-clock time in each row's own zone: one conversion per zone, since Polars converts a column to one zone."""
-    walls = [
-        pl.when(pl.col("timezone") == zone).then(instant.dt.convert_time_zone(zone).dt.replace_time_zone(None))
-        for zone in zones
-    ]
-    return pl.coalesce(walls) if walls else instant.dt.replace_time_zone(None)
-
-
 def _minutes(span: pl.Expr) -> pl.Expr:
     return span.dt.total_microseconds() / _MICROSECONDS_PER_MINUTE
 
 
 def _instant(value: datetime) -> pl.Expr:
-    return pl.lit(value.astimezone(UTC), dtype=_INSTANT)
+    return pl.lit(require_aware(value, "as_of"), dtype=INSTANT)
 
 
 def _by(column: str, as_of: datetime) -> pl.Expr:
@@ -248,8 +240,7 @@ def _by(column: str, as_of: datetime) -> pl.Expr:
 
 
 def _check(as_of: datetime, window_days: int) -> None:
-    if as_of.tzinfo is None or as_of.utcoffset() is None:
-        raise ValueError(f"as_of without a time zone: {as_of.isoformat()}")
+    require_aware(as_of, "as_of")
     if window_days < 0:
         raise ValueError(f"window_days must not be negative: {window_days}")
 
