@@ -35,10 +35,16 @@ def hand_over(root: Path, account: tuple[int, int] | None) -> None:
     """Make the account the owner of a folder and of everything in it."""
     if account is None:
         return
-    os.chown(root, *account, follow_symlinks=False)
-    for folder, folders, files in os.walk(root):
-        for name in folders + files:
-            os.chown(Path(folder) / name, *account, follow_symlinks=False)
+    try:
+        os.chown(root, *account, follow_symlinks=False)
+        for folder, folders, files in os.walk(root):
+            for name in folders + files:
+                os.chown(Path(folder) / name, *account, follow_symlinks=False)
+    except PermissionError as error:
+        raise EmbeddedServerError(
+            f"root may not give {root} to user {account[0]} here (a container without CAP_CHOWN?): "
+            "run as an ordinary user, or set DATABASE_URL and REDIS_URL"
+        ) from error
 
 
 def give_to_owner_of_folder(path: Path) -> None:

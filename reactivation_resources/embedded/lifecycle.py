@@ -75,9 +75,10 @@ def shared_server(server: Server, *, durable: bool) -> Iterator[Connection]:
         yield connection
     finally:
         os.close(user)  # never unlocked by hand: a forked child that still uses the server holds the same lock
-        with locks.exclusive(folder / "starting.lock", _START_SECONDS):
-            if not _others_use(folder / "users.lock"):
-                os.close(_wait_until_stopped(server))
+        if folder.exists():  # else somebody removed the home; the guardian sees to the rest
+            with locks.exclusive(folder / "starting.lock", _START_SECONDS):
+                if not _others_use(folder / "users.lock"):
+                    os.close(_wait_until_stopped(server))
 
 
 def _make(folder: Path) -> None:

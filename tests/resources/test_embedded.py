@@ -300,6 +300,12 @@ def test_a_port_that_somebody_took_is_replaced(home: Path) -> None:
             thief.close()
 
 
+def test_a_home_removed_under_the_servers_leaves_no_process(home: Path) -> None:
+    with running_servers(home, durable=False):
+        shutil.rmtree(home)
+    assert_nothing_is_left(home)
+
+
 def test_output_of_the_starter_is_closed_when_it_leaves_though_servers_run_on(home: Path) -> None:
     with using(home) as starter, using(home) as other:
         starter.urls()
