@@ -117,7 +117,7 @@ def _campaign_state(campaigns: pl.LazyFrame, zones: pl.DataFrame, as_of: datetim
             known("responded_at", "responded_at"),
             known("sent_at", "sent_at"),
         )
-        .sort("company_id", "client_id", "planned_at", "episode_no", "attempt_number")
+        .sort("company_id", "client_id", "episode_no", "attempt_number")
         .group_by("company_id", "client_id", maintain_order=True)
         .agg(
             pl.col("sent_at").filter(~pl.col("held_out")).max().alias("last_sent_at"),
