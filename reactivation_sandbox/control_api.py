@@ -1,0 +1,175 @@
+"""The hand on the town: `/_town`, for the demo and the tests. Moves the clock, reads the recordings, causes faults."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reactivation_sandbox.answers import as_json
+from reactivation_sandbox.book import load
+from reactivation_sandbox.clock import parse_instant
+from reactivation_sandbox.gate import Fault, Gate, Kind
+from reactivation_sandbox.postman import Postman
+from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.truth import truth
+
+
+@dataclass(slots=True)
+class Control:
+    """The control calls of one server. `found` makes a fresh town with some options changed."""
+
+    world: World
+    postman: Postman
+    gate: Callable[[], Gate]
+    found: Callable[[dict[str, Any]], Town]
+    _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def town(self) -> Town:
+        """The town as it is now."""
+        return self.world.town
+
+    def routes(self) -> list[Route]:
+        """Every control call."""
+        calls: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("GET", "clock", self.clock),
+            ("POST", "clock", self.set_clock),
+            ("POST", "webhooks", self.webhooks),
+            ("POST", "faults", self.faults),
+            ("POST", "salons", self.salons),
+            ("POST", "sessions/{session}", self.session),
+            ("POST", "reset", self.reset),
+            ("GET", "messages", self.messages),
+            ("GET", "calls", self.calls),
+            ("GET", "journal", self.journal),
+            ("GET", "truth", self.truth),
+        ]
+        return [Route(f"/_town/{path}", call, methods=[method]) for method, path, call in calls]
+
+    async def clock(self, _: Request) -> Response:
+        """The town's time and what the webhook has taken."""
+        post = self.postman
+        return as_json(
+            {
+                "now": self.town.now.isoformat(),
+                "webhooks": {"delivered": post.delivered, "refused": post.refused, "kept": len(post.kept)},
+            }
+        )
+
+    async def set_clock(self, request: Request) -> Response:
+        """Live on until `now`, delivering webhooks on the way; 409 when that is in the past."""
+        try:
+            until = parse_instant(str((await request.json())["now"]))
+        except (KeyError, TypeError, ValueError) as error:
+            return as_json({"error": str(error)}, 400)
+        async with self._moving:
+            if until < self.town.now:
+                return as_json({"error": f"the clock does not go back from {self.town.now.isoformat()}"}, 409)
+            await self.postman.deliver_kept()
+            for event in self.town.advance(until):
+                await self.postman.deliver(event)
+        return await self.clock(request)
+
+    async def webhooks(self, request: Request) -> Response:
+        """Deliver events to `url`, signed with `hmac_key`; a null url stops it."""
+        body = await request.json()
+        try:
+            self.postman.address(body.get("url"), body.get("hmac_key") or "")
+        except ValueError as error:
+            return as_json({"error": str(error)}, 400)
+        return as_json({"url": self.postman.url})
+
+    async def faults(self, request: Request) -> Response:
+        """Add a fault (fields of `Fault`; `kind` defaults to `html` for 403), or clear all with `{"clear": true}`."""
+        body = await request.json()
+        gate = self.gate()
+        if body.pop("clear", False):
+            gate.faults.clear()
+        if body:
+            body.setdefault("kind", "html" if body.get("status") == 403 else "status")
+            try:
+                fault = Fault(**body)
+            except TypeError as error:
+                return as_json({"error": str(error)}, 400)
+            if fault.kind not in get_args(Kind):
+                return as_json({"error": f"kind={fault.kind} is none of {', '.join(get_args(Kind))}"}, 400)
+            gate.faults.append(fault)
+        return as_json({"faults": len(gate.faults)})
+
+    async def salons(self, request: Request) -> Response:
+        """Load a salon from its book."""
+        try:
+            salon = load(self.town, await request.json())
+        except (KeyError, TypeError, ValueError) as error:
+            return as_json({"error": f"{type(error).__name__}: {error}"}, 400)
+        return as_json(
+            {
+                "company_id": salon.company_id,
+                "session": salon.session,
+                "clients": len(salon.people),
+                "records": len(salon.records),
+            },
+            201,
+        )
+
+    async def session(self, request: Request) -> Response:
+        """Put a session into `status` and report it to the webhook at once."""
+        name = request.path_params["session"]
+        if self.town.dialog.status(name) is None:
+            return as_json({"error": f"no session {name}"}, 404)
+        self.town.dialog.set_status(name, str((await request.json())["status"]))
+        for event in self.town.dialog.drain():
+            await self.postman.deliver(event)
+        return as_json({"session": name, "status": self.town.dialog.status(name)})
+
+    async def reset(self, request: Request) -> Response:
+        """Begin again: same options unless the body names others (seed, now, salons, clients)."""
+        async with self._moving:
+            try:
+                self.world.town = self.found(await request.json() if await request.body() else {})
+            except (TypeError, ValueError) as error:
+                return as_json({"error": str(error)}, 400)
+        self.postman.kept.clear()
+        self.gate().forget()
+        return as_json({"now": self.town.now.isoformat()})
+
+    async def messages(self, _: Request) -> Response:
+        """Every message that was accepted for a client, in order."""
+        return as_json(
+            [
+                {
+                    "id": message.message_id,
+                    "at": message.at.isoformat(),
+                    "session": message.session,
+                    "chatId": f"{message.chat}@c.us",
+                    "text": message.text,
+                    "company_id": message.company_id,
+                    "client_id": message.client_id,
+                }
+                for message in self.town.dialog.messages
+            ]
+        )
+
+    async def calls(self, _: Request) -> Response:
+        """How often each route was called, and the last calls."""
+        gate = self.gate()
+        return as_json({"counts": dict(sorted(gate.counts.items())), "log": list(gate.log)})
+
+    async def journal(self, request: Request) -> Response:
+        """What happened in the town, from `after` (an instant) on."""
+        try:
+            after = parse_instant(request.query_params.get("after") or "1970-01-01T00:00:00Z")
+        except ValueError as error:
+            return as_json({"error": str(error)}, 400)
+        rows = [(at.isoformat(), *rest) for at, *rest in self.town.journal if at >= after]
+        return as_json(
+            [dict(zip(("at", "what", "company_id", "client_id", "detail"), row, strict=True)) for row in rows]
+        )
+
+    async def truth(self, _: Request) -> Response:
+        """What only the town knows."""
+        return as_json(truth(self.town))

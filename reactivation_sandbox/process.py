@@ -1,0 +1,149 @@
+"""Starting a town in its own process and talking to its control calls."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+READY_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """A running town. `yclients_url` ends in /api/v1; `sessions` maps a company id to its WhatsApp session's name."""
+
+    url: str
+    yclients_url: str
+    waha_url: str
+    pid: int
+    partner: str
+    user: str
+    api_key: str
+    hmac_key: str
+    sessions: dict[str, str]
+    http: httpx.Client
+
+    def clock(self) -> datetime:
+        """The town's time."""
+        return datetime.fromisoformat(self._get("clock")["now"])
+
+    def set_clock(self, now: datetime) -> None:
+        """Let the town live until `now`; returns when every webhook due by then has been tried."""
+        self._post("clock", {"now": now.isoformat()})
+
+    def set_webhook(self, url: str | None, hmac_key: str | None = None) -> None:
+        """Deliver the messenger's events to this loopback address."""
+        self._post("webhooks", {"url": url, "hmac_key": hmac_key or self.hmac_key})
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Everything that was sent to clients, in order."""
+        found: list[dict[str, Any]] = self._get("messages")
+        return found
+
+    def calls(self) -> dict[str, Any]:
+        """`counts` per route and the `log` of the last calls."""
+        found: dict[str, Any] = self._get("calls")
+        return found
+
+    def journal(self, after: datetime | None = None) -> list[dict[str, Any]]:
+        """What happened in the town since an instant."""
+        found: list[dict[str, Any]] = self._get("journal", after=after.isoformat() if after else "")
+        return found
+
+    def truth(self) -> dict[str, Any]:
+        """What only the town knows: who would have come anyway."""
+        found: dict[str, Any] = self._get("truth")
+        return found
+
+    def fail(self, path_prefix: str, **fault: Any) -> None:
+        """Let the next calls under a path go wrong: `status`, `count`, `retry_after`, `kind`, `seconds`, `skip`."""
+        self._post("faults", {"path_prefix": path_prefix, **fault})
+
+    def heal(self) -> None:
+        """Drop every fault not yet used up."""
+        self._post("faults", {"clear": True})
+
+    def load_salon(self, book: dict[str, Any]) -> dict[str, Any]:
+        """Move a salon in: {company, services, staff, clients, records}."""
+        return self._post("salons", book)
+
+    def set_session(self, session: str, status: str) -> None:
+        """Put a WhatsApp session into a state, such as FAILED."""
+        self._post(f"sessions/{session}", {"status": status})
+
+    def reset(self, **changes: Any) -> None:
+        """Begin again, with other numbers where named."""
+        self._post("reset", changes)
+
+    def _get(self, path: str, **query: str) -> Any:
+        answer = self.http.get(f"/_town/{path}", params=query)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.post(f"/_town/{path}", json=body)
+        if answer.is_client_error:
+            raise ValueError(f"the town refused {path}: {answer.text}")
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@contextlib.contextmanager
+def running_town(**options: Any) -> Iterator[Town]:
+    """Start a town (options as on its command line, with underscores) and end it on leaving.
+
+    Raises RuntimeError with the process's own words when it does not come up.
+    """
+    with tempfile.TemporaryDirectory(prefix="town-") as folder:
+        ready, errors = Path(folder) / "ready.json", Path(folder) / "errors.txt"
+        command = [
+            sys.executable,
+            "-m",
+            "reactivation_sandbox.server",
+            "--ready-file",
+            str(ready),
+            "--parent-pid",
+            str(os.getpid()),
+        ]
+        for name, value in options.items():
+            flag = f"--{name.replace('_', '-')}"
+            text = value.isoformat() if isinstance(value, datetime) else str(value)
+            command += ([flag] if value else []) if isinstance(value, bool) else [f"{flag}={text}"]
+        with errors.open("w") as words:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
+        try:
+            card = _wait(process, ready, errors)
+            with httpx.Client(base_url=card["url"], timeout=600.0, trust_env=False) as http:
+                yield Town(**card, http=http)
+        finally:
+            _end(process)
+
+
+def _wait(process: "subprocess.Popen[bytes]", ready: Path, errors: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the town did not come up: {errors.read_text()[-2000:]}")
+        time.sleep(0.02)
+    card: dict[str, Any] = json.loads(ready.read_text())
+    return card
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

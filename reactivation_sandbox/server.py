@@ -1,0 +1,179 @@
+"""The town as a process: `python -m reactivation_sandbox.server --port 0 --seed 7 --salons 3 --clients 400 --ready-file town.json`.
+
+Listens on 127.0.0.1 only and ends on SIGTERM, or by itself when the process named by `--parent-pid` is gone. When it listens it
+writes its addresses and keys as JSON into the ready file, or onto its standard output when none is named.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reactivation_sandbox.answers import as_json
+from reactivation_sandbox.clock import parse_instant
+from reactivation_sandbox.control_api import Control
+from reactivation_sandbox.gate import Gate
+from reactivation_sandbox.postman import Postman
+from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.waha_api import Gateway
+from reactivation_sandbox.yclients_api import Crm
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a town begins, and the keys that open it."""
+
+    seed: int = 7
+    now: str = "2026-11-01T00:00:00+00:00"
+    salons: int = 3
+    clients: int = 400
+    partner: str = "sandbox-partner"
+    user: str = "sandbox-user"
+    api_key: str = "sandbox-waha"
+    hmac_key: str = "sandbox-hmac"
+    webhook_url: str | None = None
+    rate_limit: bool = False
+
+    def town(self, **changes: Any) -> Town:
+        """Build the town, with other numbers where the caller names some."""
+        wanted: dict[str, Any] = {
+            "seed": self.seed,
+            "now": self.now,
+            "salons": self.salons,
+            "clients": self.clients,
+        } | changes
+        return Town(
+            seed=int(wanted.pop("seed")),
+            now=parse_instant(str(wanted.pop("now"))),
+            salons=int(wanted.pop("salons")),
+            clients=int(wanted.pop("clients")),
+            **wanted,
+        )
+
+
+def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gate:
+    """The whole server as an ASGI application."""
+    world = World(options.town())
+    postman = Postman(world)
+    postman.address(options.webhook_url, options.hmac_key)
+    crm, gateway = Crm(world, options.partner, options.user), Gateway(world, options.api_key)
+
+    control = Control(world, postman, lambda: gate, lambda changes: options.town(**changes))
+
+    async def healthz(_: Request) -> Response:
+        return as_json({"status": "ok", "now": world.town.now.isoformat()})
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        card = {
+            "url": url,
+            "yclients_url": f"{url}/api/v1",
+            "waha_url": url,
+            "pid": os.getpid(),
+            "partner": options.partner,
+            "user": options.user,
+            "api_key": options.api_key,
+            "hmac_key": options.hmac_key,
+            "sessions": {str(salon.company_id): salon.session for salon in world.town.salons.values()},
+        }
+        _announce(card, ready)
+        yield
+        await postman.close()
+
+    app = Starlette(
+        routes=[Route("/healthz", healthz), *crm.routes(), *gateway.routes(), *control.routes()], lifespan=lifespan
+    )
+    gate = Gate(app, lambda: world.town.now, rate_limit=options.rate_limit)
+    return gate
+
+
+def _announce(card: dict[str, Any], ready: Path | None) -> None:
+    text = json.dumps(card)
+    if ready is None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        return
+    draft = ready.with_suffix(ready.suffix + ".part")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(ready)
+
+
+async def _end_with_parent(parent: int, server: uvicorn.Server) -> None:
+    """Leave when the parent does: as its child by a change of our parent, otherwise by looking for its process."""
+    as_child = os.getppid() == parent
+    while not server.should_exit:
+        if as_child:
+            gone = os.getppid() != parent
+        else:
+            gone = False
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                gone = True
+        if gone:
+            server.should_exit = True
+        await asyncio.sleep(0.2)
+
+
+async def serve(options: Options, port: int, ready: Path | None, parent: int | None) -> None:
+    """Listen and serve until told to end."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            build_app(options, ready, url),
+            log_level="critical",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            lifespan="on",
+        )
+        server = uvicorn.Server(config)
+        watch = asyncio.create_task(_end_with_parent(parent, server)) if parent else None
+        await server.serve(sockets=[listener])
+        if watch:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description="A pretend town of salons.")
+    defaults = Options()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--parent-pid", type=int)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--now", default=defaults.now)
+    parser.add_argument("--salons", type=int, default=defaults.salons)
+    parser.add_argument("--clients", type=int, default=defaults.clients, help="per salon")
+    parser.add_argument("--partner", default=defaults.partner, help="the partner's token")
+    parser.add_argument("--user", default=defaults.user, help="the user's token")
+    parser.add_argument("--api-key", default=defaults.api_key, help="the gateway's key")
+    parser.add_argument("--hmac-key", default=defaults.hmac_key, help="signs the gateway's webhooks")
+    parser.add_argument("--webhook-url", help="a loopback address")
+    parser.add_argument("--rate-limit", action="store_true", help="refuse calls beyond 5 a second, as the CRM does")
+    given = vars(parser.parse_args())
+    port, ready, parent = given.pop("port"), given.pop("ready_file"), given.pop("parent_pid")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(Options(**given), port, ready, parent))
+
+
+if __name__ == "__main__":
+    main()
