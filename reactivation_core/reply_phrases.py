@@ -173,6 +173,13 @@ def lemmas(word: str) -> frozenset[str]:
     return frozenset(parse.normal_form.replace("ё", "е") for parse in _dictionary().parse(word))
 
 
+@functools.lru_cache(maxsize=20_000)
+def is_first_name(word: str) -> bool:
+    """Tell whether the dictionary knows a Russian word as somebody's first name in the nominative ("Анна", not "Иванова")."""
+    plain = word.lower()
+    return "а" <= plain[0] <= "я" and any({"Name", "nomn"} in parse.tag for parse in _dictionary().parse(plain))
+
+
 @functools.lru_cache(maxsize=4_096)
 def title_lemmas(title: str) -> frozenset[str]:
     """Return the lemmas of the content words (three letters and more) of a service title or a name."""

@@ -14,8 +14,8 @@ _ENGLISH_MONTHS = (
 )  # fmt: skip
 _ENGLISH_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# Below three weeks people count days, below ten weeks weeks, then months.
-_WEEKS_FROM, _MONTHS_FROM = 21, 70
+# Below four weeks people count days, below ten weeks weeks, then months.
+_WEEKS_FROM, _MONTHS_FROM = 28, 70
 _DAYS_IN_MONTH = 30.44
 
 
@@ -33,7 +33,7 @@ def counted(count: int, one: str, few: str, many: str) -> str:
 
 
 def days_phrase(days: int) -> str:
-    """Return how long ago as people say it, in the accusative that fits "прошло": "15 дней", "5 недель", "3 месяца".
+    """Return how long ago as people say it, in a form that fits before "назад": "15 дней", "5 недель", "3 месяца".
 
     Raises:
         ValueError: If `days` is negative.
