@@ -1,0 +1,136 @@
+"""Writing mirrored tables: whole frames in, only real changes out.
+
+Rows go by COPY into a temporary table, which is then merged in one statement. A row that is in the table already, word for word, is not
+touched: it costs no write, and it does not count as a change. What changed raises the table's version, which tells the lake that its
+snapshot is old. What to add here: ways to write the mirror. What to keep out: reading it (mirror.py), and where rows come from.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from reactivation_resources.database.models import Base
+
+VERSION_OF = {
+    "companies": "companies",
+    "services": "services",
+    "staff": "staff",
+    "clients": "clients",
+    "record_lines": "records",
+    "service_reactivation_rules": "rules",
+}
+"""Mirrored tables, and the name under which `mirror_versions` counts their changes."""
+
+_VANISHED_LINES = """
+DELETE FROM record_lines t USING (SELECT DISTINCT company_id, record_id FROM staging_record_lines) r
+WHERE t.company_id = r.company_id AND t.record_id = r.record_id
+  AND NOT EXISTS (SELECT FROM staging_record_lines s
+                  WHERE s.company_id = t.company_id AND s.record_id = t.record_id AND s.line = t.line)
+"""
+
+
+def bump(connection: Connection, *names: str) -> None:
+    """Raise the versions called `names` within the writer's transaction.
+
+    A version is the clock in microseconds, and always above the last one: a lake that outlives its database, or meets a restored one,
+    never takes another history's snapshot for the present. Writers of one version wait for each other until they commit, so bump late. Names are raised in alphabetical order: two writers
+    cannot lock each other out.
+    """
+    for name in sorted(set(names)):
+        connection.execute(
+            text(
+                "INSERT INTO mirror_versions (name, version) VALUES (:name, extract(epoch FROM clock_timestamp()) * 1000000)"
+                " ON CONFLICT (name) DO UPDATE SET version = greatest(mirror_versions.version + 1, excluded.version)"
+            ),
+            {"name": name},
+        )
+
+
+def upsert(connection: Connection, table: str, frame: pl.DataFrame, insert_only: Collection[str] = ()) -> int:
+    """Insert or update the rows of `frame` in `table` and return how many really changed; a change raises the version.
+
+    Columns of the frame are columns of the table, the key among them; a table column that the frame lacks gets its default in new rows and
+    stays as it is in old ones. So do the columns `insert_only`. Keys must not repeat in the frame.
+    """
+    with staging(connection, table, frame.columns) as stage:
+        stage.add(frame)
+        changed = stage.merge(insert_only)
+    if changed:
+        bump(connection, VERSION_OF[table])
+    return changed
+
+
+def replace_record_lines(connection: Connection, frame: pl.DataFrame) -> int:
+    """`upsert` of record lines; lines of the same records that the frame lacks are deleted. Returns how many rows changed."""
+    with staging(connection, "record_lines", frame.columns) as stage:
+        stage.add(frame)
+        changed = stage.merge()
+        changed += connection.execute(text(_VANISHED_LINES)).rowcount
+    if changed:
+        bump(connection, "records")
+    return changed
+
+
+@contextmanager
+def staging(connection: Connection, table: str, columns: Collection[str]) -> Iterator["Staging"]:
+    """A temporary table with those columns of `table`, to be filled and merged; it is dropped at the end of the block."""
+    known = Base.metadata.tables[table]
+    unknown = sorted(set(columns) - set(known.columns.keys()))
+    missing = [key.name for key in known.primary_key if key.name not in columns]
+    if unknown or missing:
+        raise ValueError(f"table {table}: unknown columns {unknown}, missing key columns {missing}")
+    stage = Staging(connection, table, tuple(columns), tuple(key.name for key in known.primary_key))
+    listed = ", ".join(stage.columns)
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE {stage.name} ON COMMIT DROP AS SELECT {listed} FROM {table} WITH NO DATA")  # noqa: S608 - checked above
+    )
+    yield stage
+    connection.execute(text(f"DROP TABLE {stage.name}"))  # after an error the rollback drops it
+
+
+class Staging:
+    """A temporary table under way to `table`. Made by `staging`."""
+
+    def __init__(self, connection: Connection, table: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> None:
+        self.connection = connection
+        self.table = table
+        self.columns = columns
+        self.keys = keys
+        self.name = f"staging_{table}"
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Append the rows of `frame`."""
+        if not frame.height:
+            return
+        psycopg: Any = self.connection.connection.driver_connection
+        lists = [
+            (pl.lit("{") + pl.col(name).cast(pl.List(pl.String)).list.join(",") + pl.lit("}")).alias(name)
+            for name, kind in frame.schema.items()
+            if isinstance(kind, pl.List)
+        ]
+        rows = frame.select(self.columns).with_columns(lists)
+        copy_from = f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT csv, NULL '\\N')"
+        with psycopg.cursor() as cursor, cursor.copy(copy_from) as copy:
+            # every text is quoted, so that one that reads \N or \. is not taken for a mark of the format
+            copy.write(rows.write_csv(include_header=False, null_value="\\N", quote_style="non_numeric").encode())
+
+    def merge(self, insert_only: Collection[str] = ()) -> int:
+        """Insert or update what differs from the table; columns `insert_only` are neither compared nor updated. Returns the changes."""
+        self.connection.execute(text(f"ANALYZE {self.name}"))
+        same_key = " AND ".join(f"t.{key} = s.{key}" for key in self.keys)
+        values = [name for name in self.columns if name not in self.keys and name not in insert_only]
+        same = f" AND ({_of('t', values)}) IS NOT DISTINCT FROM ({_of('s', values)})" if values else ""
+        update = ", ".join(f"{name} = excluded.{name}" for name in values)
+        merge = f"""
+            INSERT INTO {self.table} ({", ".join(self.columns)}) SELECT {_of("s", self.columns)} FROM {self.name} s
+            WHERE NOT EXISTS (SELECT FROM {self.table} t WHERE {same_key}{same})
+            ON CONFLICT ({", ".join(self.keys)}) DO {f"UPDATE SET {update}" if update else "NOTHING"}
+        """  # noqa: S608 - the names are those of the models
+        return self.connection.execute(text(merge)).rowcount
+
+
+def _of(alias: str, columns: Collection[str]) -> str:
+    return ", ".join(f"{alias}.{name}" for name in columns)
