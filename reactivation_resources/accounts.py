@@ -1,0 +1,224 @@
+"""Accounts: the salons' sending numbers, their limits and their health.
+
+What to add here: reads and writes of accounts. What to keep out: what a signal or a score means (`reactivation_core.account_health`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Row, insert, text, update
+
+from reactivation_core.account_health import (
+    HALVE_ABOVE,
+    STOP_ABOVE,
+    AccountHealth,
+    Limits,
+    Signal,
+    apply_signal,
+    effective_limits,
+    spam_score,
+)
+from reactivation_core.campaign_states import COUNTS_AGAINST_LIMITS
+from reactivation_core.planning import window_of
+from reactivation_core.sending_window import SendingWindow
+from reactivation_resources.alerts import raise_alert
+from reactivation_resources.database.engine import Database, FrameSchema
+from reactivation_resources.database.models import Account, AccountEvent
+
+DAY = timedelta(hours=24)
+SCORED_SENDS = 100
+WITHOUT_LANES = frozenset({"whatsapp_cloud"})
+"""Channels on which a business may write first; every other one wants the cold lane kept small."""
+
+COUNTED = sorted(COUNTS_AGAINST_LIMITS)
+_HEALTH = [field.name for field in fields(AccountHealth)]
+
+_ACCOUNTS = """
+SELECT a.*, c.timezone, c.country, c.crm_status, s.enabled, s.daily_limit_mode, s.manual_daily_limit, s.sending_hour_from,
+       s.sending_hour_to, s.sending_days
+FROM channel_accounts a JOIN companies c USING (company_id) LEFT JOIN reactivation_settings s USING (company_id)
+WHERE CAST(:account AS bigint) IS NULL OR a.account_id = :account
+ORDER BY a.company_id, a.account_id
+"""
+_SENDS = """
+SELECT account_id, CASE WHEN status = ANY(:counted) THEN sending_at ELSE send_after END AS at, lane FROM reactivation_campaigns
+WHERE account_id IS NOT NULL
+  AND ((status = ANY(:counted) AND sending_at > :since AND sending_at <= :as_of) OR status IN ('planned', 'claimed'))
+ORDER BY account_id, at, campaign_id
+"""
+# Sends before an admin's reset are forgiven.
+_SCORED = """
+SELECT a.account_id, a.company_id, a.spam_score, count(c.at) AS sends, max(c.at) AS last_at,
+       count(*) FILTER (WHERE c.status = 'failed') AS failed, count(*) FILTER (WHERE c.replied) AS replies,
+       count(*) FILTER (WHERE c.opted_out) AS optouts
+FROM channel_accounts a
+LEFT JOIN LATERAL (SELECT max(at) AS at FROM account_events e WHERE e.account_id = a.account_id AND e.kind = 'reset') r ON true
+LEFT JOIN LATERAL (
+  SELECT s.sending_at AS at, s.status, s.responded_at <= :now AS replied,
+         EXISTS (SELECT FROM suppressions o WHERE o.company_id = s.company_id AND o.phone = s.phone AND o.reason = 'opted_out'
+                 AND o.at >= s.sending_at AND o.at <= :now) AS opted_out
+  FROM reactivation_campaigns s
+  WHERE s.account_id = a.account_id AND s.status = ANY(:counted) AND s.sending_at <= :now AND (r.at IS NULL OR s.sending_at > r.at)
+  ORDER BY s.sending_at DESC LIMIT :scored
+) c ON true
+GROUP BY a.account_id ORDER BY a.account_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """One account with everything that decides what it may send.
+
+    Attributes:
+        enabled: The company wants and may have messages sent; False when its settings are missing.
+        window: When messages may go out, None when the settings make none.
+        sends: Instants and lanes of the sends of the last 24 h and of what is still planned, in order.
+    """
+
+    account_id: int
+    company_id: int
+    channel: str
+    session: str
+    enabled: bool
+    health: AccountHealth
+    daily_limit_mode: str
+    manual_daily_limit: int | None
+    window: SendingWindow | None
+    sends: tuple[tuple[datetime, str], ...] = ()
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether clients who never wrote to the number have a quota of their own."""
+        return self.channel not in WITHOUT_LANES
+
+    def limits(self, now: datetime, platform_daily: int | None = None, platform_hourly: int | None = None) -> Limits:
+        """The limits in force at `now`."""
+        return effective_limits(
+            self.health,
+            now=now,
+            mode=self.daily_limit_mode,
+            manual_daily_limit=self.manual_daily_limit,
+            platform_daily=platform_daily,
+            platform_hourly=platform_hourly,
+        )
+
+
+def account_states(database: Database, as_of: datetime) -> dict[int, AccountView]:
+    """The account of every company that has one, by company; of several, the first that was connected."""
+    with database.begin() as connection:
+        rows = connection.execute(text(_ACCOUNTS), {"account": None}).all()
+        parameters = {"counted": COUNTED, "since": as_of - DAY, "as_of": as_of}
+        sends: dict[int, list[tuple[datetime, str]]] = {}
+        for row in connection.execute(text(_SENDS), parameters):
+            sends.setdefault(row.account_id, []).append((row.at, row.lane))
+    views: dict[int, AccountView] = {}
+    for row in rows:
+        views.setdefault(row.company_id, _view(row, tuple(sends.get(row.account_id, ()))))
+    return views
+
+
+def planning_frames(views: Mapping[int, AccountView]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The frames `accounts` (company_id, has_lanes and health) and `recent` (company_id, at, lane) that `plan_day` takes."""
+    instant = pl.Datetime("us", "UTC")
+    accounts_schema: FrameSchema = {
+        "company_id": pl.Int64, "has_lanes": pl.Boolean, "state": pl.String, "first_sent_at": instant, "level_reset_at": instant,
+        "paused_until": instant, "cold_lane_off_until": instant, "limit_override": pl.Int64, "spam_score": pl.Float64,
+        "ban_count": pl.Int64,
+    }  # fmt: skip
+    ordered = [views[company] for company in sorted(views)]
+    accounts = [{"company_id": view.company_id, "has_lanes": view.has_lanes, **asdict(view.health)} for view in ordered]
+    recent = [{"company_id": view.company_id, "at": at, "lane": lane} for view in ordered for at, lane in view.sends]
+    recent_schema: FrameSchema = {"company_id": pl.Int64, "at": instant, "lane": pl.String}
+    return pl.DataFrame(accounts, schema=accounts_schema), pl.DataFrame(recent, schema=recent_schema)
+
+
+def account_view(connection: Connection, account_id: int) -> AccountView | None:
+    """The account as it is now, without its sends; None when it does not exist."""
+    row = connection.execute(text(_ACCOUNTS), {"account": account_id}).one_or_none()
+    return None if row is None else _view(row, ())
+
+
+def record_signal(
+    connection: Connection, account_id: int, signal: Signal, at: datetime, detail: Mapping[str, Any] | None = None
+) -> AccountHealth:
+    """Let a signal change the account's health, keep it in the history and alert people. Returns the new health.
+
+    A number that has never sent cannot have been banned for sending: pairing a new number looks just like losing one, and is ignored.
+    """
+    row = connection.execute(
+        text("SELECT * FROM channel_accounts WHERE account_id = :account FOR UPDATE"), {"account": account_id}
+    ).one()
+    before = _health(row)
+    if signal is Signal.BANNED and before.first_sent_at is None:
+        return before
+    after = apply_signal(before, signal, at)
+    if after == before and signal in (Signal.RECOVERED, Signal.RESUMED):
+        return before  # every reconnection says so: no news
+    connection.execute(update(Account).where(Account.account_id == account_id).values(**asdict(after)))
+    connection.execute(
+        insert(AccountEvent).values(account_id=account_id, at=at, kind=signal, detail=dict(detail or {}))
+    )
+    if signal in _ALERTS:
+        message = f"{_ALERTS[signal]} (company {row.company_id}, {row.channel})"
+        raise_alert(connection, f"account_{signal}", f"account_{signal}:{account_id}", message, at, row.company_id)
+    return after
+
+
+_ALERTS = {
+    Signal.BANNED: "The number is logged out or banned: nothing is sent until it works again. Pair it anew.",
+    Signal.SPAM_RATE: "The messenger limits the number: no messages for 72 hours.",
+    Signal.QUALITY_RED: "The messenger rates the number's quality as low: sending is paused until someone resumes it.",
+}
+
+
+def refresh_health(database: Database, now: datetime) -> dict[int, float]:
+    """Recompute every account's spam score from its last 100 sends; changes go to the history. Returns the scores by account."""
+    scores: dict[int, float] = {}
+    with database.begin() as connection:
+        for row in connection.execute(text(_SCORED), {"counted": COUNTED, "now": now, "scored": SCORED_SENDS}).all():
+            silence = now - row.last_at if row.last_at is not None else timedelta(0)
+            score = round(spam_score(row.sends, row.optouts, row.failed, row.replies, since_last_send=silence), 4)
+            scores[row.account_id] = score
+            if score != row.spam_score:
+                _store_score(connection, row, score, now)
+    return scores
+
+
+def _store_score(connection: Connection, row: Row[Any], score: float, now: datetime) -> None:
+    detail = {"score": score, "sends": row.sends, "optouts": row.optouts, "failed": row.failed, "replies": row.replies}
+    connection.execute(update(Account).where(Account.account_id == row.account_id).values(spam_score=score))
+    connection.execute(insert(AccountEvent).values(account_id=row.account_id, at=now, kind="score", detail=detail))
+    for threshold, consequence in ((STOP_ABOVE, "sending has stopped"), (HALVE_ABOVE, "the daily limit is halved")):
+        if score > threshold:
+            if row.spam_score <= threshold:
+                message = f"Spam score {score:.2f}: {consequence} (company {row.company_id})"
+                raise_alert(
+                    connection, "spam_score", f"spam_score:{row.account_id}:{threshold}", message, now, row.company_id
+                )
+            return
+
+
+def _view(row: Row[Any], sends: tuple[tuple[datetime, str], ...]) -> AccountView:
+    try:
+        window = window_of(row._asdict())
+    except (ValueError, TypeError):  # no settings, or settings that make no window: never open
+        window = None
+    return AccountView(
+        account_id=row.account_id,
+        company_id=row.company_id,
+        channel=row.channel,
+        session=row.session,
+        enabled=bool(row.enabled) and row.crm_status == "active",
+        health=_health(row),
+        daily_limit_mode=row.daily_limit_mode or "unknown",
+        manual_daily_limit=row.manual_daily_limit,
+        window=window,
+        sends=sends,
+    )
+
+
+def _health(row: Row[Any]) -> AccountHealth:
+    return AccountHealth(**{name: getattr(row, name) for name in _HEALTH})
