@@ -79,7 +79,7 @@ def real_rows(folder: Path) -> dict[str, list[Row]]:
 
     records = []
     for row in read("visits"):
-        starts_at = local_to_instant(datetime.fromisoformat(row["starts_at"]), zone)  # noqa: DTZ007
+        starts_at = local_to_instant(datetime.fromisoformat(row["starts_at"]), zone)
         records.append({
             "company_id": number, "record_id": int(row["record_id"]), "client_id": int(row["client_id"]), "starts_at": starts_at,
             "staff_id": int(row["staff_id"]), "service_id": int(row["service_id"]), "created_at": min(starts_at, exported_at),
