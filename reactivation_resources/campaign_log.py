@@ -80,6 +80,27 @@ SLOTS_SCHEMA: FrameSchema = {
     "match_reason": pl.String,
 }  # fmt: skip
 
+# Every campaign of the clients who were written to, or held out, in a span of time: attribution needs all their attempts.
+_FACTS = """
+SELECT c.campaign_id::text, c.company_id, c.client_id, c.episode_no, c.attempt_number, c.held_out, c.service_id,
+       (SELECT (s.value->>'staff_id')::bigint FROM jsonb_array_elements(c.slots) s WHERE (s.value->>'rank')::int = 1 LIMIT 1) AS staff_id,
+       m.timezone, c.send_after, c.sent_at, c.delivered_at, c.read_at, c.stage, c.tone, c.text_source AS source, c.discount_percent,
+       (c.message_cost * 100)::bigint AS cost_minor
+FROM reactivation_campaigns c JOIN companies m USING (company_id)
+WHERE (c.sent_at IS NOT NULL OR c.held_out)
+  AND (c.company_id, c.client_id) IN (
+    SELECT company_id, client_id FROM reactivation_campaigns
+    WHERE CASE WHEN held_out THEN send_after ELSE sent_at END >= %(start)s
+      AND CASE WHEN held_out THEN send_after ELSE sent_at END < %(end)s)
+ORDER BY 2, 3, 4, 5
+"""
+_FACTS_SCHEMA: FrameSchema = {
+    "campaign_id": pl.String, "company_id": pl.Int64, "client_id": pl.Int64, "episode_no": pl.Int32, "attempt_number": pl.Int16,
+    "held_out": pl.Boolean, "service_id": pl.Int64, "staff_id": pl.Int64, "timezone": pl.String, "send_after": INSTANT,
+    "sent_at": INSTANT, "delivered_at": INSTANT, "read_at": INSTANT, "stage": pl.String, "tone": pl.String, "source": pl.String,
+    "discount_percent": pl.Int16, "cost_minor": pl.Int64,
+}  # fmt: skip
+
 
 class CampaignLog:
     """The campaign log of PostgreSQL."""
@@ -148,6 +169,21 @@ class CampaignLog:
         """The day's campaigns with their outcome so far (contract `sent_campaigns`)."""
         return self.database.frame(_SENT, _SENT_SCHEMA, day=day)
 
+    # ------------------------------------------------------------ what came of it
+
+    def facts(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """All campaigns of clients with a send (or a held-out one) in [start, end): what `conversions` needs to know of them."""
+        return self.database.frame(_FACTS, _FACTS_SCHEMA, start=start, end=end)
+
+    def replies(self, start: datetime) -> pl.DataFrame:
+        """Replies to campaigns since `start`: campaign_id, received_at, intent."""
+        return self.database.frame(
+            "SELECT campaign_id::text, received_at, intent FROM client_responses WHERE campaign_id IS NOT NULL AND received_at >= %(start)s"
+            " ORDER BY received_at, inbox_id",
+            {"campaign_id": pl.String, "received_at": INSTANT, "intent": pl.String},
+            start=start,
+        )
+
     # ------------------------------------------------------------ a day, written once
 
     def write_plan(self, day: date, as_of: datetime, companies: Iterable[int], rows: Iterable[dict[str, Any]]) -> None:
@@ -197,10 +233,11 @@ class CampaignLog:
                 connection.execute(statement, parameters)
 
     def write_texts(self, texts: Iterable[dict[str, Any]]) -> None:
-        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, message_cost."""
+        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, message_cost, personalization."""
         statement = text(
             "UPDATE reactivation_campaigns SET stage = :stage, tone = :tone, text_source = :text_source, template_id = :template_id,"
-            " text_template = :text_template, message_text = :message_text, message_cost = :message_cost"
+            " text_template = :text_template, message_text = :message_text, message_cost = :message_cost,"
+            " personalization = personalization || CAST(:personalization AS jsonb)"
             " WHERE campaign_id = CAST(:campaign_id AS uuid) AND message_text IS NULL AND status = 'planned'"
         )
         parameters = list(texts)

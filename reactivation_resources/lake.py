@@ -68,6 +68,10 @@ class Lake:
             return {}
         return dict(pl.read_parquet_metadata(self.path(asset, day)))
 
+    def rows(self, asset: str, day: date | None = None) -> int:
+        """How many rows the file has, from its footer."""
+        return int(self.scan(asset, day).select(pl.len()).collect().item())
+
     def scan(self, asset: str, day: date | None = None) -> pl.LazyFrame:
         """The file of `asset` (and `day`), lazily. Raises FileNotFoundError naming the asset to materialize."""
         if not self.exists(asset, day):

@@ -1,0 +1,22 @@
+"""Gathers what detection and profiles look at: the mirror's snapshots and the campaign log up to an instant."""
+
+from datetime import datetime
+
+from reactivation_core.inactivity import InactivityInputs
+from reactivation_resources.platform import Platform
+
+
+def inactivity_inputs(platform: Platform, as_of: datetime) -> InactivityInputs:
+    """The inputs of `detect_inactive` for any instant up to `as_of`; the rules themselves look no further than their own instant."""
+    mirror, log = platform.mirror, platform.campaign_log
+    return InactivityInputs(
+        companies=mirror.snapshot("companies"),
+        services=mirror.snapshot("services"),
+        staff=mirror.snapshot("staff"),
+        clients=mirror.snapshot("clients"),
+        records=mirror.snapshot("records"),
+        rules=mirror.snapshot("rules"),
+        campaigns=log.history(as_of),
+        suppressions=log.suppressions(),
+        pauses=log.pauses(),
+    )

@@ -1,0 +1,150 @@
+"""Runs Dagster jobs in this process, on the same instance that the UI shows.
+
+What to add here: how a job is started. What to keep out: what a command does with the result.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import make_url
+
+from reactivation_resources.database.engine import migrate
+from reactivation_resources.platform import Platform
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+STEP_STARTED, STEP_DONE = "STEP_START", ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED")
+Progress = Callable[[str, str], None]
+"""Told the name of a step and what happened to it: `STEP_START`, `STEP_SUCCESS`, `STEP_FAILURE`, `STEP_SKIPPED`."""
+
+
+class JobFailedError(RuntimeError):
+    """A job did not succeed; the message names the steps and their errors."""
+
+
+def dagster_environment(platform: Platform) -> dict[str, str]:
+    """The variables with which a Dagster process uses this platform's servers and home."""
+    url = make_url(platform.urls.database_url)
+    home = platform.settings.home
+    return {
+        "DAGSTER_HOME": str(home / "dagster"),
+        "DAGSTER_PG_USER": url.username or "",
+        "DAGSTER_PG_PASSWORD": url.password or "",
+        "DAGSTER_PG_HOST": url.host or str(url.query.get("host", "localhost")),
+        "DAGSTER_PG_PORT": str(url.port or 5432),
+        "DAGSTER_PG_DB": url.database or "",
+        "DAGSTER_EVENT_BATCH_SIZE": "100",  # events of a backfill are written a hundred at a time
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DATABASE_URL": platform.urls.database_url,
+        "REDIS_URL": platform.urls.redis_url,
+        "REACTIVATION_HOME": str(home),
+    }
+
+
+def prepare_home(platform: Platform) -> Path:
+    """Bring the schema up to date and put `dagster.yaml` into the home. Returns Dagster's home."""
+    migrate(platform.urls.database_url)
+    folder = platform.settings.home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(__file__).resolve().parents[1] / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+class Launcher:
+    """Starts jobs of the code location with an open platform. Made by `open_launcher`."""
+
+    def __init__(self, platform: Platform, instance: "dg.DagsterInstance", defs: "dg.Definitions") -> None:
+        self.platform = platform
+        self._instance = instance
+        self._defs = defs
+
+    def run(
+        self,
+        job: str,
+        *,
+        partition: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> "dg.ExecuteInProcessResult":
+        """Run `job` (for a partition, or for a range given by Dagster's range tags) and wait for its end.
+
+        Raises JobFailedError naming what failed.
+        """
+        with _reporting(progress):
+            result = self._defs.resolve_job_def(job).execute_in_process(
+                instance=self._instance, partition_key=partition, tags=dict(tags or {}), raise_on_error=False
+            )
+        if not result.success:
+            raise JobFailedError(f"job {job} {partition or ''} failed: {_failures(result)}")
+        return result
+
+    def run_days(
+        self, job: str, first: str, last: str, progress: Progress | None = None
+    ) -> "dg.ExecuteInProcessResult":
+        """Run `job` for the days from `first` to `last` in one run."""
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        return self.run(job, tags=tags, progress=progress)
+
+
+@contextmanager
+def open_launcher(platform: Platform) -> Iterator[Launcher]:
+    """Have the instance and the definitions at hand, with `platform` as their outside world."""
+    folder = prepare_home(platform)
+    os.environ.update(dagster_environment(platform))
+    logging.getLogger("dagster").handlers.clear()
+    import dagster as dg
+
+    from reactivation_assets.build import build_defs
+
+    defs = build_defs(resources={"platform": dg.ResourceDefinition.hardcoded_resource(platform)})
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield Launcher(platform, instance, defs)
+
+
+@contextmanager
+def _reporting(progress: Progress | None) -> Iterator[None]:
+    """Keep Dagster's log from the terminal and tell `progress` about steps."""
+    logger = logging.getLogger("dagster")
+    handler = _StepListener(progress)
+    before = (logger.handlers[:], logger.propagate)
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+
+
+class _StepListener(logging.Handler):
+    """Hears of steps from the run's log."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event: Any = getattr(record, "dagster_event", None)
+        if self._progress is not None and event is not None and event.step_key:
+            kind = event.event_type_value
+            if kind == STEP_STARTED or kind in STEP_DONE:
+                self._progress(event.step_key, kind)
+
+
+def _failures(result: "dg.ExecuteInProcessResult") -> str:
+    words = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error if error is not None else None
+            words.append(f"{event.step_key}: {cause.message.strip() if cause else 'no reason given'}")
+    checks = [
+        f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed {dict(evaluation.metadata)}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed and evaluation.blocking
+    ]
+    return "; ".join(words + checks) or "no step was run"

@@ -1,0 +1,147 @@
+"""All doors of the outside world for one process, opened on first use and closed together.
+
+What to add here: a door. What to keep out: behaviour. Dagster's runs, the HTTP service, the CLI and the tests open it the same way and
+differ in settings and clock only.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from pydantic import SecretStr
+
+from reactivation_resources.analytics import Analytics
+from reactivation_resources.calendar import Calendar
+from reactivation_resources.campaign_log import CampaignLog
+from reactivation_resources.channels.base import Channel
+from reactivation_resources.channels.waha import Waha
+from reactivation_resources.clock import Clock, SystemClock, is_loopback, refuse_outside_world
+from reactivation_resources.context_sync import ContextSync
+from reactivation_resources.database.engine import Database
+from reactivation_resources.dialog_context import DialogContextWriter
+from reactivation_resources.embedded.servers import ServerUrls, running_servers
+from reactivation_resources.inbox import Inbox
+from reactivation_resources.lake import Lake
+from reactivation_resources.mirror import Mirror
+from reactivation_resources.outbox import Outbox
+from reactivation_resources.rate_limit import RateLimiter
+from reactivation_resources.settings import Settings
+from reactivation_resources.slot_refresh import SlotRefresher
+from reactivation_resources.yclients import PUBLISHED_LIMITS, YClients
+
+
+class Platform:
+    """The doors. `urls` are those of servers that run; `only_company` confines planning to one company."""
+
+    def __init__(self, settings: Settings, clock: Clock, urls: ServerUrls, only_company: int | None = None) -> None:
+        refuse_outside_world(
+            clock, {"YCLIENTS_BASE_URL": settings.yclients_base_url, "WAHA_BASE_URL": settings.waha_base_url}
+        )
+        self.settings = settings
+        self.clock = clock
+        self.urls = urls
+        self.only_company = only_company
+        self.calendar = Calendar(settings, clock)
+        self.lake = Lake(settings.lake_root)
+
+    @cached_property
+    def database(self) -> Database:
+        """PostgreSQL."""
+        return Database(self.urls.database_url)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        """What the CRM says, as frames."""
+        return Mirror(self.database, self.lake)
+
+    @cached_property
+    def campaign_log(self) -> CampaignLog:
+        """What was planned, offered, written and sent."""
+        return CampaignLog(self.database)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """The metrics of the lake."""
+        return Analytics(self.lake.root)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """What channels tell us."""
+        return Inbox(self.database)
+
+    @cached_property
+    def dialog_context(self) -> DialogContextWriter:
+        """What the salon's chat bot needs to know."""
+        return DialogContextWriter(self.urls.redis_url)
+
+    @cached_property
+    def context_sync(self) -> ContextSync:
+        """Keeps the bot's context in step."""
+        return ContextSync(self.database, self.dialog_context)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What is to be sent, at most once each."""
+        return Outbox(
+            self.database,
+            self.clock,
+            platform_daily=self.settings.reactivation_daily_limit,
+            platform_hourly=self.settings.reactivation_hourly_limit,
+            refresh_slots=SlotRefresher(self.database, self.crm, self.clock),
+            on_sent=self.context_sync.after_send,
+        )
+
+    @cached_property
+    def crm(self) -> YClients:
+        """The booking CRM. A simulated one answers for imported salons too, and does not count calls."""
+        settings = self.settings
+        local = is_loopback(settings.yclients_base_url)
+        return YClients(
+            settings.yclients_base_url,
+            _secret(settings.yclients_partner_token),
+            _secret(settings.yclients_user_token),
+            RateLimiter("yclients", () if local else PUBLISHED_LIMITS, self.urls.redis_url or None),
+            sources=frozenset({"yclients", "import"} if self.clock.simulated else {"yclients"}),
+        )
+
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        """Configured channels by name; without one, nothing can be sent."""
+        settings = self.settings
+        if settings.waha_base_url is None:
+            return {}
+        waha = Waha(settings.waha_base_url, _secret(settings.waha_api_key), _secret(settings.waha_webhook_key))
+        return {waha.name: waha}
+
+    def close(self) -> None:
+        """Close what has been opened."""
+        opened = self.__dict__
+        if "crm" in opened:
+            self.crm.close()
+        if "database" in opened:
+            self.database.close()
+
+
+@contextmanager
+def open_platform(
+    settings: Settings, clock: Clock | None = None, only_company: int | None = None
+) -> Iterator[Platform]:
+    """Have servers running (embedded where no URL is set) and the doors at hand while the block runs."""
+    with servers_for(settings) as urls:
+        platform = Platform(settings, clock or SystemClock(), urls, only_company)
+        try:
+            yield platform
+        finally:
+            platform.close()
+
+
+@contextmanager
+def servers_for(settings: Settings) -> Iterator[ServerUrls]:
+    """The configured servers' URLs; embedded ones run under the home where none is configured."""
+    database_url, redis_url = _secret(settings.database_url), _secret(settings.redis_url)
+    with running_servers(settings.home, postgres=database_url is None, valkey=redis_url is None) as embedded:
+        yield ServerUrls(database_url or embedded.database_url, redis_url or embedded.redis_url)
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,304 @@
+"""Turns stored inbound messages into classified replies and writes what they do, each in one transaction and once.
+
+What to add here: how a reply finds its campaign, and where its effects are written. What to keep out: what a text means
+(`reactivation_core.replies`) and what an intent does (`reactivation_core.reply_effects`).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Row, text
+
+from reactivation_core.local_time import local_date, to_local
+from reactivation_core.replies import Classification, OfferedSlot, classify
+from reactivation_core.reply_effects import ReplyEffects, effects_of
+from reactivation_resources.database.engine import Database, FrameSchema
+
+BATCH = 500
+Ids = dict[str, dict[str, int]]
+"""Names and titles to the CRM's ids, for `staff` and `service`."""
+_UNDECIDED = ("thanks", "unclear")  # says nothing that an earlier reply has not said
+
+_NEXT = """
+SELECT i.*, c.timezone FROM inbox i LEFT JOIN companies c USING (company_id)
+WHERE i.kind = 'message' AND i.processed_at IS NULL AND i.inbox_id > :after ORDER BY i.inbox_id LIMIT 1 FOR UPDATE OF i SKIP LOCKED
+"""
+
+# The latest campaign sent in the last fourteen days on the channel: by quoted message, then by the channel's contact id, then by phone
+# within the company that owns the number.
+_CAMPAIGN = """
+SELECT c.* FROM reactivation_campaigns c JOIN channel_accounts a USING (account_id)
+WHERE a.channel = :channel AND c.company_id = :company AND coalesce(c.sent_at, c.sending_at) <= :at
+  AND coalesce(c.sent_at, c.sending_at) > :at - interval '14 days'
+  AND (c.provider_message_id = :quoted OR c.provider_contact_id = :contact OR c.phone = :phone)
+ORDER BY coalesce(c.provider_message_id = :quoted, false) DESC, coalesce(c.provider_contact_id = :contact, false) DESC,
+         coalesce(c.sent_at, c.sending_at) DESC
+LIMIT 1 FOR UPDATE OF c
+"""
+_CLIENT = """
+SELECT client_id FROM clients WHERE company_id = :company AND phone = :phone AND NOT deleted ORDER BY client_id LIMIT 1
+"""
+_UPCOMING = """
+SELECT min(created_at) FROM record_lines
+WHERE company_id = :company AND client_id = :client AND starts_at > :at AND created_at <= :at AND NOT deleted AND status <> 'cancelled'
+"""
+_REPLIED = """
+UPDATE reactivation_campaigns SET
+  responded_at = coalesce(responded_at, :at),
+  response_type = CASE WHEN response_type = 'booking_created' OR (:undecided AND intent IS NOT NULL) THEN response_type ELSE :type END,
+  intent = CASE WHEN :undecided AND intent IS NOT NULL THEN intent ELSE :intent END,
+  open_until = greatest(open_until, :open_until),
+  next_attempt_at = greatest(next_attempt_at, :not_before),
+  completion_reason = coalesce(completion_reason, :reason),
+  completed_at = CASE WHEN completion_reason IS NULL AND CAST(:reason AS text) IS NOT NULL THEN :at ELSE completed_at END,
+  personalization = CASE WHEN CAST(:change AS jsonb) IS NULL THEN personalization ELSE
+    jsonb_set(personalization, '{changes}', coalesce(personalization->'changes', '[]') || CAST(:change AS jsonb)) END
+WHERE campaign_id = :campaign
+"""
+
+RESPONSES: FrameSchema = {
+    "inbox_id": pl.Int64, "campaign_id": pl.String, "company_id": pl.Int64, "client_id": pl.Int64,
+    "received_at": pl.Datetime("us", "UTC"), "response_type": pl.String, "intent": pl.String, "layer": pl.String,
+    "slot_starts_at": pl.Datetime("us", "UTC"), "pause_until": pl.Date,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply that has been classified and applied: what the dialog context needs to follow it."""
+
+    inbox_id: int
+    company_id: int | None
+    client_id: int | None
+    campaign_id: str | None
+    phone: str | None
+    received_at: datetime
+    classification: Classification
+    effects: ReplyEffects
+
+
+def apply_replies(
+    database: Database, day_of: Callable[[datetime], Any], now: datetime, limit: int = BATCH
+) -> list[Reply]:
+    """Classify and apply up to `limit` waiting messages, oldest first, each in a transaction of its own.
+
+    A message whose handling fails keeps its error in the inbox and stops nobody else's. Running it again changes nothing.
+    """
+    replies: list[Reply] = []
+    after = 0
+    for _ in range(limit):
+        try:
+            with database.begin() as connection:
+                row = connection.execute(text(_NEXT), {"after": after}).one_or_none()
+                if row is None:
+                    return replies
+                after = row.inbox_id
+                replies.append(_apply(connection, row, day_of(row.occurred_at), now))
+        except (ValueError, KeyError, TypeError) as error:  # a fault of this message, not of the database
+            with database.begin() as connection:
+                connection.execute(
+                    text("UPDATE inbox SET processed_at = :now, error = :error WHERE inbox_id = :id"),
+                    {"now": now, "error": f"{type(error).__name__}: {error}"[:500], "id": after},
+                )
+    return replies
+
+
+def responses_of_day(database: Database, day: Any) -> pl.DataFrame:
+    """The replies of a platform day as they were classified (contract `client_responses`)."""
+    return database.frame(
+        "SELECT inbox_id, campaign_id::text, company_id, client_id, received_at, response_type, intent, layer, slot_starts_at, pause_until"
+        " FROM client_responses WHERE day = %(day)s ORDER BY inbox_id",
+        RESPONSES,
+        day=day,
+    )
+
+
+def _apply(connection: Connection, message: Row[Any], day: Any, now: datetime) -> Reply:
+    at = message.occurred_at
+    campaign = _campaign_of(connection, message)
+    client_id = campaign.client_id if campaign is not None else _client_of(connection, message)
+    found, ids = _classified(connection, message, campaign)
+    effects = effects_of(
+        found,
+        received_at=at,
+        zone=message.timezone or "UTC",
+        sent_at=(campaign.sent_at or campaign.sending_at) if campaign is not None else None,
+        record_created_at=_upcoming_booking(connection, message.company_id, client_id, at),
+    )
+    connection.execute(
+        text(
+            "INSERT INTO client_responses (inbox_id, company_id, client_id, campaign_id, received_at, day, response_type, intent, layer,"
+            " slot_starts_at, pause_until, extracted) VALUES (:inbox, :company, :client, :campaign, :at, :day, :type, :intent, :layer,"
+            " :slot, :pause, CAST(:extracted AS jsonb)) ON CONFLICT (inbox_id) DO NOTHING"
+        ),
+        {
+            "inbox": message.inbox_id,
+            "company": message.company_id,
+            "client": client_id,
+            "campaign": campaign.campaign_id if campaign is not None else None,
+            "at": at,
+            "day": day,
+            "type": effects.response_type,
+            "intent": found.intent,
+            "layer": found.layer,
+            "slot": found.slot.starts_local if found.slot else None,
+            "pause": found.pause_until,
+            "extracted": json.dumps({"staff": found.staff, "service": found.service}, ensure_ascii=False),
+        },
+    )
+    if campaign is not None:
+        _write_campaign(connection, campaign, found, effects, ids, at)
+    if message.company_id is not None:
+        _write_client(connection, message, client_id, effects, ids, at)
+    connection.execute(
+        text("UPDATE inbox SET processed_at = :now WHERE inbox_id = :id"), {"now": now, "id": message.inbox_id}
+    )
+    campaign_id = str(campaign.campaign_id) if campaign is not None else None
+    return Reply(message.inbox_id, message.company_id, client_id, campaign_id, message.phone, at, found, effects)
+
+
+def _campaign_of(connection: Connection, message: Row[Any]) -> Row[Any] | None:
+    if message.company_id is None:
+        return None
+    parameters = {
+        "channel": message.channel,
+        "company": message.company_id,
+        "at": message.occurred_at,
+        "quoted": message.quoted_message_id,
+        "contact": message.contact_id,
+        "phone": message.phone,
+    }
+    return connection.execute(text(_CAMPAIGN), parameters).one_or_none()
+
+
+def _client_of(connection: Connection, message: Row[Any]) -> int | None:
+    if message.company_id is None or message.phone is None:
+        return None
+    return connection.execute(
+        text(_CLIENT), {"company": message.company_id, "phone": message.phone}
+    ).scalar_one_or_none()
+
+
+def _upcoming_booking(
+    connection: Connection, company_id: int | None, client_id: int | None, at: datetime
+) -> datetime | None:
+    if company_id is None or client_id is None:
+        return None
+    parameters = {"company": company_id, "client": client_id, "at": at}
+    created: datetime | None = connection.execute(text(_UPCOMING), parameters).scalar_one()
+    return created
+
+
+def _classified(connection: Connection, message: Row[Any], campaign: Row[Any] | None) -> tuple[Classification, Ids]:
+    zone = message.timezone or "UTC"
+    people = connection.execute(
+        text("SELECT staff_id, name FROM staff WHERE company_id = :company AND active ORDER BY staff_id"),
+        {"company": message.company_id},
+    ).all()
+    services = connection.execute(
+        text("SELECT service_id, title FROM services WHERE company_id = :company AND active ORDER BY service_id"),
+        {"company": message.company_id},
+    ).all()
+    names, titles = {row.staff_id: row.name for row in people}, {row.service_id: row.title for row in services}
+    offered = (
+        [
+            OfferedSlot(
+                to_local(datetime.fromisoformat(slot["starts_at"]), zone),
+                names.get(slot["staff_id"]),
+                titles.get(campaign.service_id),
+            )
+            for slot in campaign.slots or []
+            if not slot["spare"]
+        ]
+        if campaign is not None
+        else []
+    )
+    found = classify(
+        message.body or "",
+        offered=offered,
+        today=local_date(message.occurred_at, zone),
+        staff_names=list(names.values()),
+        service_titles=list(titles.values()),
+    )
+    ids = {
+        "staff": {name: key for key, name in names.items()},
+        "service": {title: key for key, title in titles.items()},
+    }
+    return found, ids
+
+
+def _stated(effects: ReplyEffects, ids: Ids) -> tuple[str, str] | None:
+    """The stated preference with the CRM's id for the name that was said."""
+    if effects.preference is None:
+        return None
+    kind, value = effects.preference
+    return kind, str(ids.get(kind, {}).get(value, value))
+
+
+def _write_campaign(
+    connection: Connection, campaign: Row[Any], found: Classification, effects: ReplyEffects, ids: Ids, at: datetime
+) -> None:
+    preference = _stated(effects, ids)
+    change = {"at": at.isoformat(), "kind": preference[0], "value": preference[1]} if preference else None
+    connection.execute(
+        text(_REPLIED),
+        {
+            "campaign": campaign.campaign_id,
+            "at": at,
+            "type": effects.response_type,
+            "intent": found.intent,
+            "undecided": found.intent in _UNDECIDED,
+            "open_until": effects.open_until,
+            "not_before": effects.pause.until if effects.pause else None,
+            "reason": effects.completes_episode,
+            "change": json.dumps([change], ensure_ascii=False) if change else None,
+        },
+    )
+
+
+def _write_client(
+    connection: Connection, message: Row[Any], client_id: int | None, effects: ReplyEffects, ids: Ids, at: datetime
+) -> None:
+    key = {"company": message.company_id, "client": client_id, "inbox": message.inbox_id, "at": at}
+    if effects.suppress_phone and message.phone is not None:
+        connection.execute(
+            text(
+                "INSERT INTO suppressions (company_id, phone, reason, source, inbox_id, at)"
+                " VALUES (:company, :phone, :reason, 'reply', :inbox, :at) ON CONFLICT DO NOTHING"
+            ),
+            {**key, "phone": message.phone, "reason": effects.completes_episode or "opted_out"},
+        )
+    if client_id is not None and effects.pause is not None:
+        connection.execute(
+            text(
+                "INSERT INTO pauses (company_id, client_id, at, until, reason, inbox_id)"
+                " VALUES (:company, :client, :at, :until, :reason, :inbox) ON CONFLICT (inbox_id) DO NOTHING"
+            ),
+            {**key, "until": effects.pause.until, "reason": effects.pause.reason},
+        )
+    preference = _stated(effects, ids)
+    if client_id is not None and preference is not None:
+        kind, value = preference
+        connection.execute(
+            text(
+                "INSERT INTO stated_preferences (inbox_id, kind, company_id, client_id, value, at)"
+                " VALUES (:inbox, :kind, :company, :client, :value, :at) ON CONFLICT DO NOTHING"
+            ),
+            {**key, "kind": kind, "value": value},
+        )
+    if effects.alert:
+        connection.execute(
+            text(
+                "INSERT INTO alerts (company_id, kind, fold_key, message, first_at, last_at)"
+                " VALUES (:company, 'complaint', :fold, :message, :at, :at) ON CONFLICT (fold_key) DO NOTHING"
+            ),
+            {
+                **key,
+                "fold": f"complaint:{message.inbox_id}",
+                "message": f"a client of company {message.company_id} complains: see message {message.inbox_id} in the inbox",
+            },
+        )
