@@ -4,7 +4,7 @@ Nothing about opening hours, lengths or tastes is in such a book, so they are in
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
@@ -37,7 +37,7 @@ def load(town: Town, book: Row) -> Salon:
     """Add the salon of `book` (keys company, services, staff, clients, records) to the town and return it.
 
     A record is {record_id, client_id, starts_at (the salon's wall clock, or an instant with a zone), staff_id, service_id, price,
-    status}. An unknown zone, status or reference raises ValueError or KeyError; a salon already in the town raises ValueError.
+    status}. An unknown zone, status or reference raises ValueError or KeyError and leaves the town as it was; a salon already in the town raises ValueError.
     """
     company = book["company"]
     salon = Salon(
@@ -64,6 +64,8 @@ def load(town: Town, book: Row) -> Salon:
         salon.staff[member.staff_id] = member
     exported = parse_instant(company["exported_at"]) if company.get("exported_at") else town.now
     _people(town, salon, book["clients"], kept, exported)
+    for line in lines:
+        _check(salon, line)
     town.salons[salon.company_id] = salon
     _journal(town, salon, lines, exported)
     for person in salon.people.values():
@@ -86,6 +88,18 @@ def _line(salon: Salon, row: Row) -> _Line:
         status=row["status"],
         created=row.get("created_at"),
     )
+
+
+def _check(salon: Salon, line: _Line) -> None:
+    """A row that names a service, a master or a client who is not in the book raises ValueError."""
+    known: tuple[tuple[str, int | None, Container[int | None]], ...] = (
+        ("service_id", line.service_id, salon.services),
+        ("staff_id", line.staff_id, salon.staff),
+        ("client_id", line.client_id, {None, *salon.people}),
+    )
+    for name, value, among in known:
+        if value not in among:
+            raise ValueError(f"record_id={line.record_id}: {name}={value} is not in the book")
 
 
 def _lengths(lines: list[_Line]) -> dict[int, int]:
@@ -187,7 +201,7 @@ def _tastes(town: Town, salon: Salon, client_id: int, own: list[_Line]) -> Taste
         minute=round(median(line.local.hour * 60 + line.local.minute for line in own)) if own else 14 * 60,
         weekdays=frozenset(line.local.isoweekday() for line in own) or frozenset({2, 4, 6}),
         noise=dice.between(0.06, 0.35, "noise", *key),
-        lure=0.36 * dice.unit("lure", *key) ** 0.8,
+        lure=0.27 * dice.unit("lure", *key) ** 0.8,
         stop=0.004 + 0.06 * dice.unit("stop", *key) ** 4,
         writes_first=dice.chance(0.25, "writes first", *key),
     )
@@ -231,7 +245,7 @@ def _settle(town: Town, salon: Salon, person: Person, record: Record) -> None:
         record.attendance, record.changed = (-1 if missed else 1), max(record.changed, record.ends_at)
     if record.attendance == 1:
         person.visits += record.main
-        person.spent += sum(cost for _, cost in record.lines)
+        person.spent += record.cost
         person.last_visit = record.starts_at
     else:
         person.misses += record.main

@@ -196,7 +196,7 @@ class Dialog:
 
     def _book_quietly(self, salon: Salon, person: Person, message: Message) -> None:
         if salon.upcoming(person.client_id, self._town.now) is None:
-            record = self._town.book_somewhere(salon, person, online=False)
+            record = self._town.book_somewhere(salon, person, online=False, discount=discount(message.text))
             message.record_id = record.record_id if record else None
 
     def _reply(self, salon: Salon, person: Person, message: Message, offers: tuple[datetime, ...]) -> None:
@@ -212,7 +212,7 @@ class Dialog:
             intent = message.intent = "choose_slot" if slot and dice.chance(0.65, "chooses", key) else "confirm"
             if intent == "confirm":
                 slot = next((offer for offer in offers if self._hands(salon, person, message, offer)), None)
-            others = [offer for offer in liked if offer != slot]
+            others = [offer for offer in liked if offer != slot and self._hands(salon, person, message, offer)]
             if intent == "choose_slot" and others and dice.chance(0.08, "changes mind", key):
                 self._receive(salon, person, self._say(salon, person, message, intent, slot, offers), message)
                 self._later(timedelta(minutes=3), self._change_mind, salon, person, message, others[0], offers)
@@ -228,14 +228,15 @@ class Dialog:
 
     def _act(self, salon: Salon, person: Person, message: Message, intent: str, slot: datetime | None) -> None:
         """Do what the reply says: the salon's bot books what was agreed, a refusal is remembered."""
-        key = message.message_id
+        key, reduced = message.message_id, discount(message.text)
         if intent in {"confirm", "choose_slot"} and salon.upcoming(person.client_id, self._town.now) is None:
-            staff_id = self._hands(salon, person, message, slot) if slot else None
-            record: Record | None
-            if slot and staff_id:
-                record = self._town.book(salon, person, staff_id, slot, online=True, comment="WhatsApp")
-            else:
-                record = self._town.book_somewhere(salon, person, online=True)
+            record: Record | None = None
+            if slot is None:
+                record = self._town.book_somewhere(salon, person, online=True, discount=reduced)
+            elif staff_id := self._hands(salon, person, message, slot):
+                record = self._town.book(
+                    salon, person, staff_id, slot, online=True, comment="WhatsApp", discount=reduced
+                )
             message.record_id = record.record_id if record else None
         elif intent == "opt_out":
             person.stopped = True
@@ -264,7 +265,8 @@ class Dialog:
     ) -> str:
         dice, key, language = self._town.dice, message.message_id, "en" if salon.language == "en" else "ru"
         until = salon.local(self._town.now).date() + timedelta(days=7 + dice.number("until", key) % 14)
-        about = slot or salon.local(self._town.now)
+        booked = salon.upcoming(person.client_id, self._town.now)
+        about = slot or (booked.local if booked else salon.local(self._town.now))
         place = min(offers.index(slot), 4) if slot in offers and slot else 0
         service_id = person.tastes.extra_service_id or dice.pick(list(salon.services), "another service", key)
         until_text = (

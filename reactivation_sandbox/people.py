@@ -66,7 +66,7 @@ def tastes_of(dice: Dice, salon: Salon, client_id: int) -> Tastes:
         minute=(11, 15, 18)[dice.number("hour", *key) % 3] * 60 + 30 * (dice.number("half", *key) % 3),
         weekdays=frozenset({1 + dice.number("weekday", i, *key) % 7 for i in range(3)}),
         noise=dice.between(0.06, 0.35, "noise", *key),
-        lure=0.36 * dice.unit("lure", *key) ** 0.8,
+        lure=0.27 * dice.unit("lure", *key) ** 0.8,
         stop=0.004 + 0.06 * dice.unit("stop", *key) ** 4,
         extra_service_id=dice.pick(extras, "extra", *key) if extras and dice.chance(0.3, "has extra", *key) else None,
         writes_first=dice.chance(0.25, "writes first", *key),

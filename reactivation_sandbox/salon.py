@@ -51,7 +51,9 @@ class StaffMember:
 
 @dataclass(slots=True)
 class Record:
-    """One row of the journal. Without a client it is a break or a note. Records of one visit share `visit_id`."""
+    """One row of the journal. Without a client it is a break or a note. Records of one visit share `visit_id`.
+
+    `lines` are pairs of a service and its price before `discount` percent."""
 
     record_id: int
     visit_id: int
@@ -67,8 +69,18 @@ class Record:
     deleted: bool = False
     online: bool = False
     main: bool = True
+    discount: int = 0
     api_id: str = ""
     comment: str = ""
+
+    @property
+    def cost(self) -> float:
+        """What is paid for all lines, in major units."""
+        return sum(self.reduced(price) for _, price in self.lines)
+
+    def reduced(self, price: float) -> float:
+        """A line's price after the discount."""
+        return round(price * (100 - self.discount) / 100, 2)
 
     @property
     def ends_at(self) -> datetime:

@@ -139,7 +139,7 @@ class Town:
             person.returns_at = self.now + timedelta(days=3)
             self.agenda.plan(person.returns_at, self._return, salon, person, plan)
 
-    def book_somewhere(self, salon: Salon, person: Person, *, online: bool) -> Record | None:
+    def book_somewhere(self, salon: Salon, person: Person, *, online: bool, discount: int = 0) -> Record | None:
         """Book what suits this person best in the next days: liked weekday, liked master, liked hour, in that order."""
         key = (salon.company_id, person.client_id, person.bookings)
         tastes = person.tastes
@@ -161,11 +161,19 @@ class Town:
                 if free:
                     start = min(free, key=lambda minute: abs(minute - wish))
                     local = datetime(day.year, day.month, day.day, start // 60, start % 60)  # noqa: DTZ001
-                    return self.book(salon, person, member.staff_id, local, online=online)
+                    return self.book(salon, person, member.staff_id, local, online=online, discount=discount)
         return None
 
     def book(
-        self, salon: Salon, person: Person, staff_id: int, local: datetime, *, online: bool, comment: str = ""
+        self,
+        salon: Salon,
+        person: Person,
+        staff_id: int,
+        local: datetime,
+        *,
+        online: bool,
+        comment: str = "",
+        discount: int = 0,
     ) -> Record:
         """Write the booking of this person's usual service, sometimes with a second one, by the same hands or the next."""
         person.bookings += 1
@@ -180,7 +188,9 @@ class Town:
             if salon.is_free(member, local, longer, self.now):
                 chosen.append(extra)
         minutes = salon.length(member, chosen)
-        record = self.write(salon, person, staff_id, chosen, local, minutes, online=online, comment=comment)
+        record = self.write(
+            salon, person, staff_id, chosen, local, minutes, online=online, comment=comment, discount=discount
+        )
         if wants_more and extra is not None and extra not in member.service_ids:
             then = local + timedelta(minutes=minutes)
             for other in salon.offering(frozenset({extra})):
@@ -202,6 +212,7 @@ class Town:
         online: bool = False,
         comment: str = "",
         api_id: str = "",
+        discount: int = 0,
         visit: Record | None = None,
     ) -> Record:
         """Put one row into the journal and plan what becomes of it. `visit` is the row of the same visit that leads."""
@@ -219,6 +230,7 @@ class Town:
             changed=self.now,
             online=online,
             main=visit is None,
+            discount=discount,
             api_id=api_id,
             comment=comment,
         )
@@ -259,7 +271,7 @@ class Town:
         person.changed = self.now
         self.note("missed" if missed else "visited", salon, person.client_id, record.record_id)
         if not missed:
-            person.spent += sum(cost for _, cost in record.lines)
+            person.spent += record.cost
         if not record.main:
             return
         if missed:

@@ -81,9 +81,7 @@ def staff(salon: Salon, member: StaffMember, today: datetime) -> Json:
 
 def service(salon: Salon, item: Service, staff_id: int | None = None) -> Json:
     """GET /company/{id}/services: prices are numbers or text, masters carry their own length."""
-    price: float | str = (
-        f"{item.price:.2f}" if item.service_id % 3 == 0 else item.price if item.price % 1 else int(item.price)
-    )
+    price = _money(item.price, as_text=item.service_id % 3 == 0)
     able = [m for m in salon.offering(frozenset({item.service_id})) if staff_id in (None, m.staff_id)]
     return {
         "id": item.service_id,
@@ -163,7 +161,7 @@ def record(salon: Salon, row: Record, now: datetime) -> Json:
         "id": row.record_id,
         "company_id": salon.company_id,
         "staff_id": row.staff_id,
-        "services": [_line(salon, service_id, cost, row) for service_id, cost in row.lines],
+        "services": [_line(salon, service_id, price, row) for service_id, price in row.lines],
         "goods_transactions": [],
         "staff": worker,
         "client": _comer(person, row) if person else None,
@@ -207,19 +205,25 @@ def record(salon: Salon, row: Record, now: datetime) -> Json:
     }
 
 
-def _line(salon: Salon, service_id: int, cost: float, row: Record) -> Json:
-    price: float | str = f"{cost:.2f}" if row.record_id % 7 == 0 else cost if cost % 1 else int(cost)
-    title = salon.services[service_id].title
+def _line(salon: Salon, service_id: int, price: float, row: Record) -> Json:
+    as_text = row.record_id % 7 == 0
+    cost = _money(row.reduced(price), as_text=as_text)
     return {
         "id": service_id,
-        "title": title,
-        "cost": price,
-        "manual_cost": price,
-        "cost_per_unit": price,
-        "discount": 0,
-        "first_cost": price,
+        "title": salon.services[service_id].title,
+        "cost": cost,
+        "manual_cost": cost,
+        "cost_per_unit": _money(price, as_text=as_text),
+        "discount": row.discount,
+        "first_cost": _money(price, as_text=as_text),
         "amount": 1,
     }
+
+
+def _money(amount: float, *, as_text: bool) -> float | int | str:
+    if as_text:
+        return f"{amount:.2f}"
+    return amount if amount % 1 else int(amount)
 
 
 def _comer(person: Person, row: Record) -> Json:
