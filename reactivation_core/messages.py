@@ -276,7 +276,7 @@ def validate_message(text: str, facts: MessageFacts) -> list[str]:
     phrases = fact_phrases(facts)
     own = body
     for given in sorted((phrases["name"], phrases["service"], phrases["staff"]), key=len, reverse=True):
-        own = own.replace(given, " ") if given else own
+        own = re.sub(rf"(?<!\w){re.escape(given)}(?!\w)", " ", own) if given else own
     complaints = [
         (bool(re.search(r"[{}\[\]]", body)), "a placeholder or a bracket is left"),
         (not _numbers(own) <= _numbers(" ".join(phrases.values())), "it holds a number that is not among the facts"),
@@ -288,10 +288,10 @@ def validate_message(text: str, facts: MessageFacts) -> list[str]:
         (stage == "gentle" and bool(_PRESSURE.search(own)), "it presses a client who was here lately"),
         (bool(_LINK.search(own)), "it holds a link or an address"),
         (bool(_MARKUP.search(own)), "it holds markup"),
-        (bool(_PREAMBLE.search(body)), "it begins with a preamble or a quotation mark"),
+        (bool(_PREAMBLE.search(own.lstrip())), "it begins with a preamble or a quotation mark"),
         (bool(phrases["name"]) and phrases["name"] not in body, "it does not address the client by name"),
-        (not _tells_discount(own, facts), "it tells another discount than the offered one"),
-        (bool(facts.slots) and not _tells_slot(own, facts), "it offers none of the slots"),
+        (not _tells_discount(body, own, facts), "it tells another discount than the offered one"),
+        (bool(facts.slots) and not _tells_slot(body, facts), "it offers none of the slots"),
         (not _CALL.search(body[-60:]), "it does not end with a call to book"),
         (facts.first_contact and hint not in text, "it does not say how to stop messages"),
     ]
@@ -308,10 +308,11 @@ def _in_language(text: str, language: str) -> bool:
     return cyrillic == 0 if language == "en" else cyrillic > 0.8 * len(letters)
 
 
-def _tells_discount(text: str, facts: MessageFacts) -> bool:
+def _tells_discount(body: str, own: str, facts: MessageFacts) -> bool:
+    """Whether the offered discount is told; without one, whether no word apart from names and titles speaks of any."""
     if facts.discount_percent <= 0:
-        return not _DISCOUNT.search(text)
-    return re.search(rf"(?<!\d){facts.discount_percent} ?%", text) is not None
+        return not _DISCOUNT.search(own)
+    return re.search(rf"(?<!\d){facts.discount_percent} ?%", body) is not None
 
 
 def _tells_slot(text: str, facts: MessageFacts) -> bool:
