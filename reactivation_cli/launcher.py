@@ -59,8 +59,11 @@ def prepare_home(platform: Platform) -> Path:
 class Launcher:
     """Starts jobs of the code location with an open platform. Made by `open_launcher`."""
 
-    def __init__(self, platform: Platform, instance: "dg.DagsterInstance", defs: "dg.Definitions") -> None:
+    def __init__(
+        self, platform: Platform, instance: "dg.DagsterInstance", defs: "dg.Definitions", listener: "_StepListener"
+    ) -> None:
         self.platform = platform
+        self._listener = listener
         self._instance = instance
         self._defs = defs
 
@@ -76,10 +79,14 @@ class Launcher:
 
         Raises JobFailedError naming what failed.
         """
-        with _reporting(progress):
-            result = self._defs.resolve_job_def(job).execute_in_process(
-                instance=self._instance, partition_key=partition, tags=dict(tags or {}), raise_on_error=False
-            )
+        self._listener.progress = progress
+        result = self._defs.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            partition_key=partition,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+            run_config={"loggers": {"console": {}}},
+        )
         if not result.success:
             raise JobFailedError(f"job {job} {partition or ''} failed: {_failures(result)}")
         return result
@@ -97,42 +104,44 @@ def open_launcher(platform: Platform) -> Iterator[Launcher]:
     """Have the instance and the definitions at hand, with `platform` as their outside world."""
     folder = prepare_home(platform)
     os.environ.update(dagster_environment(platform))
-    logging.getLogger("dagster").handlers.clear()
     import dagster as dg
 
     from reactivation_assets.build import build_defs
 
-    defs = build_defs(resources={"platform": dg.ResourceDefinition.hardcoded_resource(platform)})
+    listener = _StepListener()
+    defs = dg.Definitions.merge(
+        build_defs(resources={"platform": dg.ResourceDefinition.hardcoded_resource(platform)}),
+        dg.Definitions(loggers={"console": listener.as_logger()}),
+    )
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        yield Launcher(platform, instance, defs)
-
-
-@contextmanager
-def _reporting(progress: Progress | None) -> Iterator[None]:
-    """Keep Dagster's log from the terminal and tell `progress` about steps."""
-    logger = logging.getLogger("dagster")
-    handler = _StepListener(progress)
-    before = (logger.handlers[:], logger.propagate)
-    logger.handlers, logger.propagate = [handler], False
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = before
+        yield Launcher(platform, instance, defs, listener)
 
 
 class _StepListener(logging.Handler):
-    """Hears of steps from the run's log."""
+    """Hears of steps from the log of the run under way, and keeps that log from the terminal."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        super().__init__()
-        self._progress = progress
+    progress: Progress | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         event: Any = getattr(record, "dagster_event", None)
-        if self._progress is not None and event is not None and event.step_key:
+        if self.progress is not None and event is not None and event.step_key:
             kind = event.event_type_value
             if kind == STEP_STARTED or kind in STEP_DONE:
-                self._progress(event.step_key, kind)
+                self.progress(event.step_key, kind)
+
+    def as_logger(self) -> "dg.LoggerDefinition":
+        """The logger of all runs in this process, in place of Dagster's own."""
+        import dagster as dg
+
+        @dg.logger(description="tells the launcher about steps")
+        def steps(_: "dg.InitLoggerContext") -> logging.Logger:
+            logger = logging.getLogger("reactivation.steps")
+            logger.setLevel(logging.DEBUG)
+            logger.propagate = False
+            logger.handlers = [self]
+            return logger
+
+        return steps
 
 
 def _failures(result: "dg.ExecuteInProcessResult") -> str:

@@ -112,7 +112,7 @@ class Salon:
     @property
     def session(self) -> str:
         """The name of the salon's WhatsApp session."""
-        return f"salon_{self.company_id}"
+        return f"company_{self.company_id}"
 
     def local(self, instant: datetime) -> datetime:
         """The salon's wall clock, naive."""

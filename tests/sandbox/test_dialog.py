@@ -82,7 +82,7 @@ def test_someone_who_said_stop_never_books_through_a_message_again() -> None:
 def test_a_number_that_is_not_on_the_messenger_gets_an_error_receipt() -> None:
     town = Town(seed=5, now=NOW, salons=1, clients=20)
     assert not town.dialog.reachable("79009999999")
-    message = town.dialog.send("salon_101", "79009999999", "Здравствуйте")
+    message = town.dialog.send("company_101", "79009999999", "Здравствуйте")
     acks = [
         e.payload["ackName"]
         for e in town.advance(NOW + timedelta(minutes=5))

@@ -14,12 +14,12 @@ CHAT = "79000000003@c.us"
 
 
 def send(gateway: httpx.Client, chat: str = CHAT, text: str = "Записать вас в среду в 18:30?") -> httpx.Response:
-    return gateway.post("/api/sendText", json={"session": "salon_101", "chatId": chat, "text": text})
+    return gateway.post("/api/sendText", json={"session": "company_101", "chatId": chat, "text": text})
 
 
 def test_calls_without_the_key_or_to_an_unknown_session_are_refused(gateway: httpx.Client) -> None:
     assert gateway.post("/api/sendText", json={}, headers={"X-Api-Key": "wrong"}).status_code == 401
-    assert gateway.get("/api/sessions/salon_101", headers={"X-Api-Key": ""}).status_code == 401
+    assert gateway.get("/api/sessions/company_101", headers={"X-Api-Key": ""}).status_code == 401
     assert gateway.get("/api/sessions/nobody").status_code == 404
     assert send(gateway, chat="not-a-chat").status_code == 400
 
@@ -30,20 +30,20 @@ def test_a_sent_text_is_recorded_and_answered_like_the_gateway_does(town: Town, 
     assert answer.json()["id"].startswith(f"true_{CHAT}_3EB0")
     assert (answer.json()["ackName"], answer.json()["fromMe"]) == ("PENDING", True)
     (kept,) = town.messages()
-    assert (kept["chatId"], kept["session"], kept["id"]) == (CHAT, "salon_101", answer.json()["id"])
+    assert (kept["chatId"], kept["session"], kept["id"]) == (CHAT, "company_101", answer.json()["id"])
 
 
 def test_numbers_and_sessions_can_be_asked_about(town: Town, gateway: httpx.Client) -> None:
-    known = gateway.get("/api/contacts/check-exists", params={"phone": "79000000003", "session": "salon_101"}).json()
+    known = gateway.get("/api/contacts/check-exists", params={"phone": "79000000003", "session": "company_101"}).json()
     assert known == {"numberExists": True, "chatId": CHAT}
     assert gateway.get(
-        "/api/contacts/check-exists", params={"phone": "79009999999", "session": "salon_101"}
+        "/api/contacts/check-exists", params={"phone": "79009999999", "session": "company_101"}
     ).json() == {"numberExists": False}
-    state = gateway.get("/api/sessions/salon_101").json()
+    state = gateway.get("/api/sessions/company_101").json()
     assert (state["status"], state["me"]["id"]) == ("WORKING", "79001000000@c.us")
-    assert gateway.get("/api/sessions/salon_101/capping").json()["cappingStatus"] == "NONE"
-    town.set_session("salon_101", "FAILED")
-    assert gateway.get("/api/sessions/salon_101").json()["me"] is None
+    assert gateway.get("/api/sessions/company_101/capping").json()["cappingStatus"] == "NONE"
+    town.set_session("company_101", "FAILED")
+    assert gateway.get("/api/sessions/company_101").json()["me"] is None
     assert (send(gateway).status_code, town.messages()) == (422, [])
 
 
@@ -61,7 +61,7 @@ def test_webhooks_are_signed_in_time_order_and_sometimes_doubled(
     town.set_webhook(receiver.url, "a key")
     for number in range(1, 60):
         assert send(gateway, f"790000{number:05d}@c.us").status_code == 201
-    town.set_session("salon_102", "STARTING")
+    town.set_session("company_102", "STARTING")
     town.set_clock(town.clock() + timedelta(days=3))
     assert len(receiver.got) > 100
     for headers, body in receiver.got:

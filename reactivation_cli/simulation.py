@@ -1,0 +1,142 @@
+"""A platform on a simulated clock: the sandbox town as CRM and channel, replies and status events through the real HTTP service.
+
+What to add here: how simulated time passes. What to keep out: rules of the product; a simulated day runs the same code as a real one.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+from reactivation_api.server import running_api
+from sqlalchemy import text
+
+from reactivation_assets.sensors import waiting_replies
+from reactivation_cli.launcher import Launcher, open_launcher
+from reactivation_resources.clock import SimulatedClock
+from reactivation_resources.database.engine import migrate
+from reactivation_resources.dispatch import dispatch_due
+from reactivation_resources.platform import Platform, servers_for
+from reactivation_resources.responses import apply_replies
+from reactivation_resources.settings import Settings
+from reactivation_sandbox.process import Town, running_town
+
+STEP = timedelta(minutes=30)
+OWNER = "simulation"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """An open platform in a town, and the launcher of its jobs."""
+
+    launcher: Launcher
+    town: Town
+    clock: SimulatedClock
+
+    @property
+    def platform(self) -> Platform:
+        """The platform under simulation."""
+        return self.launcher.platform
+
+    def advance_to(self, instant: datetime) -> None:
+        """Let time pass in the platform and in the town; what clients did meanwhile has come in afterwards."""
+        if instant > self.clock.now():
+            self.clock.advance_to(instant)
+        if instant > self.town.clock():
+            self.town.set_clock(instant)
+
+    def react(self) -> None:
+        """Do what the sensors would ask for: read waiting replies, send what is due."""
+        platform = self.platform
+        if waiting_replies(platform.database) is not None:
+            for reply in apply_replies(platform.database, platform.calendar.day_of, platform.clock.now()):
+                platform.context_sync.after_reply(reply)
+        dispatch_due(platform.outbox, platform.channels, OWNER)
+
+    def live_until(self, end: datetime, on_step: Callable[[datetime], None] = lambda _: None) -> None:
+        """Let the day run: stop at every moment something is due, and every half hour for what clients do."""
+        while (now := self.clock.now()) < end:
+            due = self.platform.outbox.next_planned_at()
+            step = min(now + STEP, end)
+            self.advance_to(min(step, due) if due is not None and due > now else step)
+            self.react()
+            on_step(self.clock.now())
+
+    def close_day(self, day: date) -> None:
+        """Materialize what became of the day: its campaigns and replies as they stand now."""
+        self.launcher.run("send_due", partition=day.isoformat())
+        self.launcher.run("read_replies", partition=day.isoformat())
+
+    def closing_time(self, day: date) -> datetime:
+        """When the last company's sending window of `day` closes; never later than the day's campaigns live."""
+        query = text("SELECT max(expires_at) FROM reactivation_campaigns WHERE day = :day")
+        with self.platform.database.begin() as connection:
+            expires: datetime | None = connection.execute(query, {"day": day}).scalar_one()
+        as_of = self.platform.calendar.as_of(day)
+        return expires or as_of + timedelta(hours=24)
+
+
+@contextmanager
+def open_simulation(
+    settings: Settings, start: datetime, *, only_company: int | None = None, **town: Any
+) -> Iterator[Simulation]:
+    """Open a platform at `start` in a town of its own, or in the one at `REACTIVATION_SANDBOX_URL`."""
+    with ExitStack() as stack:
+        world = stack.enter_context(running_town(now=start, **town))
+        sandboxed = settings.model_copy(
+            update={
+                "yclients_base_url": world.yclients_url,
+                "yclients_partner_token": SecretStr(world.partner),
+                "yclients_user_token": SecretStr(world.user),
+                "waha_base_url": world.waha_url,
+                "waha_api_key": SecretStr(world.api_key),
+                "waha_webhook_key": SecretStr(world.hmac_key),
+            }
+        )
+        clock = SimulatedClock(start)
+        urls = stack.enter_context(servers_for(settings))
+        migrate(urls.database_url)
+        platform = Platform(sandboxed, clock, urls, only_company)
+        stack.callback(platform.close)
+        world.set_webhook(f"{stack.enter_context(running_api(platform))}/api/reactivation/webhooks/whatsapp/waha")
+        launcher = stack.enter_context(open_launcher(platform))
+        yield Simulation(launcher, world, clock)
+
+
+def book_of(platform: Platform, company: int) -> dict[str, Any]:
+    """An imported salon as the town takes it in: company, services, staff, clients, records."""
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        with platform.database.begin() as connection:
+            return [dict(row._mapping) for row in connection.execute(text(query), {"company": company})]
+
+    def plain(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: value.isoformat()
+            if isinstance(value, datetime)
+            else float(value)
+            if hasattr(value, "as_tuple")
+            else value
+            for key, value in row.items()
+        }
+
+    found = rows("SELECT * FROM companies WHERE company_id = :company")
+    if not found:
+        raise LookupError(f"company {company} is not known: import its book first")
+    tables = {
+        "services": "SELECT * FROM services WHERE company_id = :company",
+        "staff": "SELECT * FROM staff WHERE company_id = :company",
+        "clients": "SELECT * FROM clients WHERE company_id = :company AND NOT deleted",
+        "records": "SELECT record_id, client_id, starts_at, staff_id, service_id, price, status, created_at FROM record_lines"
+        " WHERE company_id = :company AND NOT deleted ORDER BY record_id, line",
+    }
+    return {"company": plain(found[0]), **{name: [plain(row) for row in rows(query)] for name, query in tables.items()}}
+
+
+def start_of(settings: Settings, day: date) -> datetime:
+    """The scheduled instant of `day`, before any platform is open."""
+    from reactivation_resources.calendar import Calendar
+
+    return Calendar(settings, SimulatedClock(datetime.min.replace(tzinfo=UTC, year=1970))).as_of(day)
