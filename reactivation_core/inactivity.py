@@ -13,7 +13,7 @@ import polars as pl
 from reactivation_core.exclusions import REASONS, Reason, exclusion_flags
 from reactivation_core.intervals import RHYTHM_GAPS, due_after, rhythm_days
 from reactivation_core.local_time import INSTANT, require_aware
-from reactivation_core.visits import Book, Frame, company_clock, distinct_days, last_of_key, read_book
+from reactivation_core.visits import Book, Frame, company_clock, distinct_days, last_days, read_book
 
 __all__ = ["InactivityInputs", "LoyaltyThresholds", "Reason", "detect_inactive", "due_clients", "evaluate_rules"]
 
@@ -158,16 +158,6 @@ def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> 
     """
     ruled = _visits(book).filter(pl.col("rule_no") > 0)
     days = distinct_days(ruled, pl.col("client") * book.services + pl.col("rule_no"))
-    gap = pl.col("day") - pl.col("day").shift(1)
-    recent = [
-        pl.when(pl.col("key") == pl.col("key").shift(back + 1)).then(gap.shift(back)).alias(f"gap_{back}")
-        for back in range(RHYTHM_GAPS)
-    ]
-    first_row = (
-        pl.when(pl.col("key").ne_missing(pl.col("key").shift(1)))
-        .then(pl.int_range(pl.len(), dtype=pl.Int64))
-        .forward_fill()
-    )
     settings = companies.lazy().select("company_id", pl.col("personal_factor").cast(pl.Float64)).collect()
     rules = (
         book.rules.join(book.companies.select("company_id", "today"), on="company_id")
@@ -182,13 +172,12 @@ def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> 
             "max_attempts",
         )
     )
-    gaps = [f"gap_{back}" for back in range(RHYTHM_GAPS)]
-    per_company = book.span * book.services
     latest = (
-        days.with_columns(*recent, (pl.int_range(pl.len(), dtype=pl.Int64) - first_row + 1).alias("service_visits"))
-        .filter(last_of_key())
+        last_days(days)
+        .rename({"days": "service_visits"})
         .with_columns(
-            (pl.col("key") // per_company).alias("company_no"), (pl.col("key") % book.services).alias("rule_no")
+            (pl.col("key") // (book.span * book.services)).alias("company_no"),
+            (pl.col("key") % book.services).alias("rule_no"),
         )
         .join(rules, on=["company_no", "rule_no"])
         .with_columns(
@@ -197,18 +186,26 @@ def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> 
     )
     if not every_pair:
         latest = latest.filter(pl.col("days_since") > pl.col("interval_days"))
+    gaps = [_gap(days["day"], back) for back in range(RHYTHM_GAPS)]
+    used = pl.min_horizontal(pl.col("service_visits") - 1, RHYTHM_GAPS)
     return (
-        latest.with_columns(
-            pl.concat_list(gaps).list.drop_nulls().list.median().alias("own_days"),
-            pl.min_horizontal(pl.col("service_visits") - 1, RHYTHM_GAPS).alias("gaps"),
+        latest.with_columns(used.alias("gaps"))
+        .with_columns(
+            pl.when(pl.col("gaps") >= 2).then(pl.concat_list(gaps).list.drop_nulls().list.median()).alias("own_days")
         )
-        .with_columns(pl.when(pl.col("gaps") >= 2).then("own_days").alias("own_days"))
         .with_columns(rhythm_days(pl.col("own_days"), pl.col("gaps"), pl.col("interval_days")).alias("rhythm_days"))
         .with_columns(
             due_after(pl.col("interval_days"), pl.col("rhythm_days"), pl.col("personal_factor")).alias("due_after")
         )
-        .drop("key", *gaps, "today", "rule_no", "company_no")
+        .drop("key", "row", "today", "rule_no", "company_no")
     )
+
+
+def _gap(days: pl.Series, back: int) -> pl.Expr:
+    """The gap that ended `back` visits before the last one (whose place among `days` is the column row); null without it."""
+    at = pl.col("row") - back
+    gap = pl.lit(days).gather(at.clip(0)) - pl.lit(days).gather((at - 1).clip(0))
+    return pl.when(pl.col("gaps") > back).then(gap)
 
 
 def _one_service(due: pl.DataFrame, services: Frame) -> pl.DataFrame:
@@ -232,14 +229,8 @@ def _with_history(book: Book, chosen: pl.DataFrame) -> pl.DataFrame:
     """Visits, spend and last visit over all services, and the next future record, of the chosen rows' clients."""
     visits = _visits(book)
     days = distinct_days(visits, pl.col("client"))
-    last = (
-        days.with_row_index("row")
-        .filter(last_of_key())
-        .select(
-            pl.col("key").alias("client"),
-            pl.col("day").alias("last_any"),
-            (pl.col("row").cast(pl.Int64) - pl.col("row").shift(1).cast(pl.Int64).fill_null(-1)).alias("visits"),
-        )
+    last = last_days(days).select(
+        pl.col("key").alias("client"), pl.col("day").alias("last_any"), pl.col("days").alias("visits")
     )
     spent = (
         visits.lazy()

@@ -12,9 +12,10 @@ from reactivation_core.local_time import (
     local_microseconds,
     minute_of_day,
     require_aware,
+    with_local,
     zone_shifts,
 )
-from reactivation_core.visits import DAY_BITS, Frame, distinct_days, last_of_key
+from reactivation_core.visits import DAY_BITS, Frame, distinct_days, last_days
 
 VISITS = 20
 PERIODS = ("morning", "afternoon", "evening")
@@ -47,10 +48,11 @@ def preference_profiles(
         .with_row_index("client")
         .with_columns(pl.col("client").cast(pl.Int64))
     )
-    lines = _recent_lines(companies, records, clients, as_of)
-    visits = lines.group_by("client", "day").agg(pl.col("minute", "starts").min())
+    zones = dict(companies.lazy().select("company_id", "timezone").collect().iter_rows())
+    lines = _recent_lines(zones, records, clients, as_of)
+    visits = lines.group_by("client", "day").agg(pl.col("minute").min())
     visits = visits.with_columns(_period().alias("time_of_day"), _weekday().alias("weekday"))
-    said = _standing(stated, clients, lines, visits, as_of)
+    said = _standing(stated, zones, clients, lines, visits, as_of)
     able = staff.lazy().filter("active").select("company_id", "staff_id", "service_ids").collect()
     favourites = _favourites(lines, "staff_id", clients.height, said["staff"])
     favourites = _still_able(favourites, clients, able)
@@ -67,8 +69,8 @@ def preference_profiles(
     return _finished(profile)
 
 
-def _recent_lines(companies: Frame, records: Frame, clients: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Attended lines of the last visits: client, day and minute (local), starts (microseconds), staff_id, service_id."""
+def _recent_lines(zones: dict[int, str], records: Frame, clients: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Attended lines of the last visits: client, day and minute (local), staff_id, service_id."""
     keys = ["company_id", "client_id"]
     known = (
         pl.col("status") == "attended",
@@ -76,45 +78,32 @@ def _recent_lines(companies: Frame, records: Frame, clients: pl.DataFrame, as_of
         pl.col("starts_at") <= as_of,
         pl.col("created_at") <= as_of,
     )
+    earliest = records.lazy().select(pl.col("starts_at").min()).collect(engine="streaming").item() or as_of
+    shifts = zone_shifts(zones, min(earliest, as_of), as_of)
+    local = local_microseconds(pl.col("starts_at"), shifts.columns)
     lines = (
         records.lazy()
         .filter(*known)
-        .join(clients.lazy().select(*keys, "client"), on=keys)
-        .select("company_id", "client", "starts_at", "staff_id", "service_id")
-        .collect(engine="streaming")
-    )
-    zones = companies.lazy().select("company_id", "timezone").collect()
-    earliest = lines["starts_at"].min() or as_of
-    shifts = zone_shifts(dict(zones.iter_rows()), earliest, as_of)  # type: ignore[arg-type]
-    local = pl.col("local")
-    lines = (
-        lines.lazy()
-        .join(shifts.lazy(), on="company_id")
-        .with_columns(local_microseconds(pl.col("starts_at"), shifts.columns).alias("local"))
+        .join(clients.lazy().select(*keys, "client").join(shifts.lazy(), on="company_id"), on=keys)
         .select(
             "client",
-            day_number(local).cast(pl.Int64).clip(0).alias("day"),
+            day_number(local).clip(0).alias("day"),
             minute_of_day(local).alias("minute"),
-            pl.col("starts_at").dt.epoch("us").alias("starts"),
             "staff_id",
             "service_id",
         )
-        .collect()
+        .collect(engine="streaming")
     )
     return lines.filter(pl.col("day") >= pl.lit(_first_days(lines, clients.height)).gather(pl.col("client")))
 
 
 def _first_days(lines: pl.DataFrame, clients: int) -> pl.Series:
     """The day of the twentieth last visit of each client, by client number; the first day of those with fewer visits."""
-    days = distinct_days(lines, pl.col("client")).with_row_index("row")
-    last = days.filter(last_of_key()).select(
-        "key", row=pl.col("row").cast(pl.Int64), before=pl.col("row").shift(1).cast(pl.Int64).fill_null(-1)
-    )
-    row = pl.max_horizontal(pl.col("row") - VISITS + 1, pl.col("before") + 1)
-    cut = last.select(pl.col("key").alias("client"), pl.lit(days["day"]).gather(row).alias("day"))
-    return pl.DataFrame({"client": pl.int_range(clients, dtype=pl.Int64, eager=True)}).join(
-        cut, on="client", how="left", maintain_order="left"
-    )["day"]
+    days = distinct_days(lines, pl.col("client"))
+    row = pl.col("row") - pl.min_horizontal(pl.col("days"), VISITS) + 1
+    cut = last_days(days).select(pl.col("key").alias("client"), pl.lit(days["day"]).gather(row).alias("day"))
+    everyone = pl.DataFrame({"client": pl.int_range(clients, dtype=pl.Int64, eager=True)})
+    return everyone.join(cut, on="client", how="left", maintain_order="left")["day"].cast(pl.Int32)
 
 
 def _period() -> pl.Expr:
@@ -124,7 +113,7 @@ def _period() -> pl.Expr:
 
 def _weekday() -> pl.Expr:
     """ISO weekday (1 = Monday) of a day number: 1970-01-01 was a Thursday."""
-    return (pl.col("day") + 3) % 7 + 1
+    return (pl.col("day").cast(pl.Int64) + 3) % 7 + 1
 
 
 def _favourites(visits: pl.DataFrame, column: str, clients: int, said: pl.DataFrame) -> pl.DataFrame:
@@ -138,16 +127,8 @@ def _favourites(visits: pl.DataFrame, column: str, clients: int, said: pl.DataFr
         width, number = len(values), pl.col(column).rank("dense").cast(pl.Int64) - 1
     days = distinct_days(known.with_columns(number.alias(column)), pl.col("client") * width + pl.col(column))
     value = pl.col("key") % width if values is None else pl.lit(values).gather(pl.col("key") % width)
-    row = pl.col("row").cast(pl.Int64)
-    counted = (
-        days.with_row_index("row")
-        .filter(last_of_key())
-        .select(
-            (pl.col("key") // width).alias("client"),
-            value.alias("value"),
-            (row - row.shift(1).fill_null(-1)).alias("count"),
-            pl.col("day"),
-        )
+    counted = last_days(days).select(
+        (pl.col("key") // width).alias("client"), value.alias("value"), pl.col("days").alias("count"), pl.col("day")
     )
     counted = counted.with_columns(stated=pl.lit(value=False)) if said.is_empty() else _with_stated(counted, said)
     place = pl.when("stated").then(0).otherwise(_MOST - pl.col("count"))
@@ -234,24 +215,30 @@ def _rhythm(visits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _standing(
-    stated: Frame | None, clients: pl.DataFrame, lines: pl.DataFrame, visits: pl.DataFrame, as_of: datetime
+    stated: Frame | None,
+    zones: dict[int, str],
+    clients: pl.DataFrame,
+    lines: pl.DataFrame,
+    visits: pl.DataFrame,
+    as_of: datetime,
 ) -> dict[str, pl.DataFrame]:
     """Per kind the statements that still hold: client and value (Int64). The last one of a kind counts, until two visits contradict it."""
-    nothing = pl.DataFrame(schema={"client": pl.Int64, "value": pl.Int64})
+    kinds = ("time_of_day", "weekday", "staff", "service")
     said = pl.DataFrame() if stated is None else stated.lazy().filter(pl.col("at") <= as_of).collect()
     if said.is_empty():
-        return dict.fromkeys(("time_of_day", "weekday", "staff", "service"), nothing)
+        return dict.fromkeys(kinds, pl.DataFrame(schema={"client": pl.Int64, "value": pl.Int64}))
     numbers = pl.coalesce(
         pl.col("value").replace_strict(PERIODS, range(len(PERIODS)), default=None, return_dtype=pl.Int64),
         pl.col("value").cast(pl.Int64, strict=False),
     )
     latest = (
-        said.join(clients.select("company_id", "client_id", "client"), on=["company_id", "client_id"])
+        with_local(said.lazy(), zones, "at")
+        .join(clients.lazy().select("company_id", "client_id", "client"), on=["company_id", "client_id"])
         .sort("at", maintain_order=True)
         .group_by("client", "kind", maintain_order=True)
-        .agg(pl.col("value").last(), pl.col("at").last().dt.epoch("us"))
-        .with_columns(numbers.alias("value"))
+        .agg(numbers.last().alias("value"), _minutes("local_day", "local_minute").last().alias("said_at"))
         .drop_nulls("value")
+        .collect()
     )
     contained = {
         "time_of_day": visits.select("client", "day", value="time_of_day"),
@@ -260,13 +247,20 @@ def _standing(
         "service": lines.select("client", "day", value="service_id"),
     }
     holding = {}
-    for kind, facts in contained.items():
+    for kind in kinds:
         mine = latest.filter(pl.col("kind") == kind)
-        later = mine.join(visits.select("client", "day", "starts"), on="client").filter(pl.col("starts") > pl.col("at"))
-        against = later.join(facts, on=["client", "day", "value"], how="anti").group_by("client").len()
+        later = mine.join(visits.select("client", "day", "minute"), on="client").filter(
+            _minutes("day", "minute") > pl.col("said_at")
+        )
+        against = later.join(contained[kind], on=["client", "day", "value"], how="anti").group_by("client").len()
         contradicted = against.filter(pl.col("len") >= _CONTRADICTIONS)
         holding[kind] = mine.join(contradicted, on="client", how="anti").select("client", "value")
     return holding
+
+
+def _minutes(day: str, minute: str) -> pl.Expr:
+    """Local minutes since 1970."""
+    return pl.col(day).cast(pl.Int32).cast(pl.Int64) * 1440 + pl.col(minute).cast(pl.Int64)
 
 
 def _finished(profile: pl.DataFrame) -> pl.DataFrame:

@@ -30,7 +30,7 @@ Frame = pl.DataFrame | pl.LazyFrame
 class Book:
     """The lines that matter at one instant, and how to read them.
 
-    `lines`: client (Int64, packed company and client), rule_no (Int64; 0 = a service without an active rule), day (Int64, days since
+    `lines`: client (Int64, packed company and client), rule_no (Int32; 0 = a service without an active rule), day (Int32, days since
     1970, local), price (Int64, minor units or null), upcoming (Int64 microseconds; null for a visit). `companies`: company_no,
     company_id, today. `rules`: company_no, rule_no and the columns of the frame `rules`.
     """
@@ -108,8 +108,8 @@ def read_book(
         .join(ruled.lazy().select("company_id", "service_id", "rule_no"), on=["company_id", "service_id"], how="left")
         .select(
             (pl.col("company_no") * span + number).alias("client"),
-            pl.col("rule_no").fill_null(0),
-            day_number(local_microseconds(pl.col("starts_at"), shifts.columns)).cast(pl.Int64).clip(0).alias("day"),
+            pl.col("rule_no").fill_null(0).cast(pl.Int32),
+            day_number(local_microseconds(pl.col("starts_at"), shifts.columns)).clip(0).alias("day"),
             pl.col("price_minor").alias("price"),
             pl.when(~past).then(pl.col("starts_at").dt.epoch("us")).alias("upcoming"),
         )
@@ -148,13 +148,15 @@ def _numbered_rules(rules: Frame, clock: pl.DataFrame) -> pl.DataFrame:
 
 def distinct_days(lines: pl.DataFrame, key: pl.Expr) -> pl.DataFrame:
     """The distinct days of each `key` among `lines`: columns key and day (Int64), sorted. Sorts one packed integer."""
-    packed = lines.select((key * (1 << DAY_BITS) + pl.col("day")).sort().alias("packed"))
+    packed = lines.select((key.cast(pl.Int64) * (1 << DAY_BITS) + pl.col("day")).sort().alias("packed"))
     day = pl.col("packed")
     return packed.filter(day.ne_missing(day.shift(1))).select(
         (day // (1 << DAY_BITS)).alias("key"), (day & _DAY_MASK).alias("day")
     )
 
 
-def last_of_key() -> pl.Expr:
-    """Whether a row of `distinct_days` is the last one of its key."""
-    return pl.col("key").ne_missing(pl.col("key").shift(-1))
+def last_days(days: pl.DataFrame) -> pl.DataFrame:
+    """The last row of each key of `distinct_days`: key, day, row (its place among `days`) and days (how many the key has), all Int64."""
+    row = pl.int_range(pl.len(), dtype=pl.Int64)
+    last = days.with_columns(row.alias("row")).filter(pl.col("key").ne_missing(pl.col("key").shift(-1)))
+    return last.with_columns((pl.col("row") - pl.col("row").shift(1).fill_null(-1)).alias("days"))
