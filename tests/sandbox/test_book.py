@@ -96,7 +96,7 @@ def test_a_book_that_does_not_hold_together_is_refused_whole(field: str, value: 
 
 def test_a_loaded_salon_is_served_with_winter_offsets_in_summer(town: RunningTown, crm: httpx.Client) -> None:
     town.reset(now="2018-07-30T12:00:00+00:00", salons=0, clients=0)
-    assert town.load_salon(BOOK)["session"] == "salon_7001"
+    assert town.load_salon(BOOK)["session"] == "company_7001"
     rows = crm.get("/records/7001", params={"with_deleted": 1}).json()["data"]
     assert len(rows) == 7
     assert (rows[0]["date"], rows[0]["datetime"]) == ("2018-05-02 10:20:00", "2018-05-02T10:20:00-05:00")
