@@ -133,7 +133,7 @@ class _StepListener(logging.Handler):
         """The logger of all runs in this process, in place of Dagster's own."""
         import dagster as dg
 
-        @dg.logger(description="tells the launcher about steps")
+        @dg.logger({}, "tells the launcher about steps")
         def steps(_: "dg.InitLoggerContext") -> logging.Logger:
             logger = logging.getLogger("reactivation.steps")
             logger.setLevel(logging.DEBUG)

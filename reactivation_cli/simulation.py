@@ -6,16 +6,19 @@ What to add here: how simulated time passes. What to keep out: rules of the prod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
-from reactivation_api.server import running_api
 from sqlalchemy import text
 
+from reactivation_api.server import running_api
 from reactivation_assets.sensors import waiting_replies
 from reactivation_cli.launcher import Launcher, open_launcher
-from reactivation_resources.clock import SimulatedClock
+from reactivation_core.send_times import HORIZON
+from reactivation_resources.accounts import account_states
+from reactivation_resources.calendar import Calendar
+from reactivation_resources.clock import SimulatedClock, SystemClock
 from reactivation_resources.database.engine import migrate
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.platform import Platform, servers_for
@@ -70,19 +73,23 @@ class Simulation:
         self.launcher.run("read_replies", partition=day.isoformat())
 
     def closing_time(self, day: date) -> datetime:
-        """When the last company's sending window of `day` closes; never later than the day's campaigns live."""
-        query = text("SELECT max(expires_at) FROM reactivation_campaigns WHERE day = :day")
-        with self.platform.database.begin() as connection:
-            expires: datetime | None = connection.execute(query, {"day": day}).scalar_one()
-        as_of = self.platform.calendar.as_of(day)
-        return expires or as_of + timedelta(hours=24)
+        """When the last sending window closes in which a campaign of `day` may go out."""
+        platform = self.platform
+        start = platform.calendar.as_of(day)
+        closings = [
+            closing
+            for view in account_states(platform.database, start).values()
+            if view.enabled and view.window is not None and platform.only_company in (None, view.company_id)
+            for _, closing in view.window.open_intervals(start, start + HORIZON, at_most=1)
+        ]
+        return max(closings, default=start)
 
 
 @contextmanager
 def open_simulation(
     settings: Settings, start: datetime, *, only_company: int | None = None, **town: Any
 ) -> Iterator[Simulation]:
-    """Open a platform at `start` in a town of its own, or in the one at `REACTIVATION_SANDBOX_URL`."""
+    """Open a platform at `start` in a town of its own; `town` are the town's options."""
     with ExitStack() as stack:
         world = stack.enter_context(running_town(now=start, **town))
         sandboxed = settings.model_copy(
@@ -137,6 +144,4 @@ def book_of(platform: Platform, company: int) -> dict[str, Any]:
 
 def start_of(settings: Settings, day: date) -> datetime:
     """The scheduled instant of `day`, before any platform is open."""
-    from reactivation_resources.calendar import Calendar
-
-    return Calendar(settings, SimulatedClock(datetime.min.replace(tzinfo=UTC, year=1970))).as_of(day)
+    return Calendar(settings, SystemClock()).as_of(day)

@@ -44,7 +44,6 @@ class Settings(BaseSettings):
     reactivation_debug: bool = Field(default=False, description="verbose logs")
     reactivation_ui_port: int = Field(default=3000, ge=1, le=65535, description="Dagster UI of `reactivation up`")
     reactivation_api_port: int = Field(default=8700, ge=1, le=65535, description="HTTP API of `reactivation up`")
-    reactivation_sandbox_url: str | None = Field(default=None, description="a running sandbox town for `--simulate`")
 
     database_url: SecretStr | None = Field(default=None, description="PostgreSQL 14+; unset: embedded")
     redis_url: SecretStr | None = Field(default=None, description="Redis or Valkey; unset: embedded")

@@ -1,0 +1,192 @@
+"""The command `reactivation`. Each command is a few lines: parse, open the platform, call, print."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reactivation_cli.console import fail, print_json, stderr
+from reactivation_resources.database.engine import Database, pending_revision
+from reactivation_resources.database.engine import migrate as upgrade
+from reactivation_resources.platform import open_platform, servers_for
+from reactivation_resources.settings import Settings, SettingsError
+
+app = typer.Typer(
+    name="reactivation",
+    help="Brings lost clients back to salons.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Day = Annotated[
+    datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="The platform's day; today by default.")
+]
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.load()
+    except SettingsError as error:
+        fail(str(error))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database schema up to date."""
+    with servers_for(_settings()) as urls:
+        before, head = pending_revision(urls.database_url)
+        upgrade(urls.database_url)
+    stderr.print(f"schema: {before or 'empty'} -> {head}")
+
+
+@app.command("import")
+def import_command(
+    directory: Annotated[Path | None, typer.Argument(help="Folder with company.json and the tables.")] = None,
+    template: Annotated[Path | None, typer.Option(help="Write an example book into this folder instead.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Where bad rows go; in the home by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Load a salon's book from CSV or Parquet files. A second run changes nothing; see docs/import.md."""
+    from reactivation_cli.importing import import_directory, write_example
+
+    if (directory is None) == (template is None):
+        fail("name a folder to import, or --template FOLDER to write an example into")
+    if template is not None:
+        write_example(template)
+    elif directory is not None:
+        import_directory(_settings(), directory, rejects, as_json=as_json)
+
+
+@app.command()
+def run(
+    day: Day = None,
+    company: Annotated[int | None, typer.Option(help="Plan and report this company only.")] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Live the day on a simulated clock, with the sandbox as CRM and channel.")
+    ] = False,
+    list_asset: Annotated[
+        str | None, typer.Option("--list", metavar="ASSET", help="Print this asset's rows as CSV, and nothing else.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the daily job once. Any day but today is analysis only: nothing is planned, sent or asked for."""
+    from reactivation_cli.running import run_command
+
+    if as_json and list_asset:
+        fail("--json and --list both want standard output: choose one")
+    run_command(
+        _settings(), day.date() if day else None, company, simulate=simulate, list_asset=list_asset, as_json=as_json
+    )
+
+
+@app.command()
+def explain(
+    company: Annotated[int, typer.Option(help="The company's id.")],
+    client: Annotated[int, typer.Option(help="The client's id.")],
+    day: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Say why a client was or was not contacted: every rule, threshold, limit and date that decided it."""
+    from reactivation_cli.explain import explain as explanation_of
+    from reactivation_cli.explain import print_explanation
+
+    with open_platform(_settings()) as platform:
+        upgrade(platform.urls.database_url)
+        try:
+            explanation = explanation_of(platform, company, client, day.date() if day else platform.calendar.today())
+        except (LookupError, ValueError) as error:
+            fail(str(error))
+    print_json(explanation.as_json()) if as_json else print_explanation(explanation)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check configuration, connections, clock, zones, accounts and keys, and say what to do about each failure."""
+    from reactivation_cli.doctor import diagnose, print_findings, worst
+
+    findings = diagnose(_settings())
+    print_json({"findings": [finding.as_json() for finding in findings]}) if as_json else print_findings(findings)
+    raise typer.Exit(1 if worst(findings) == "failure" else 0)
+
+
+@app.command()
+def demo(
+    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=120)] = 21,
+    salons: Annotated[int, typer.Option(help="Salons in the town.", min=1, max=20)] = 3,
+    clients: Annotated[int, typer.Option(help="Clients of each salon.", min=20, max=5000)] = 400,
+    seed: Annotated[int, typer.Option(help="Another seed is another town.")] = 7,
+) -> None:
+    """Live some weeks in a pretend town with the real Dagster jobs, and report what it earned."""
+    from reactivation_cli.demo import run_demo
+
+    run_demo(_settings(), days=days, salons=salons, clients=clients, seed=seed)
+
+
+@app.command()
+def up() -> None:
+    """Start everything an operator needs: servers, Dagster's UI and daemon, the HTTP API. Ctrl-C stops all of it."""
+    from reactivation_cli.up import up as start
+
+    raise typer.Exit(start(_settings()))
+
+
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    company: Annotated[int | None, typer.Option(help="The company it belongs to; an admin key without.")] = None,
+) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    from reactivation_resources.api_keys import create
+
+    with _database() as database:
+        typer.echo(create(database, name, company))
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """List the keys."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reactivation_resources.api_keys import list_keys
+
+    table = Table("id", "name", "company", "created", "revoked")
+    with _database() as database:
+        for key in list_keys(database):
+            company = "admin" if key.company_id is None else str(key.company_id)
+            table.add_row(
+                str(key.key_id), key.name, company, f"{key.created_at:%Y-%m-%d}", "yes" if key.revoked_at else ""
+            )
+    Console().print(table)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: Annotated[int, typer.Argument(help="The key's id, as `keys list` shows it.")]) -> None:
+    """Make a key worthless."""
+    from reactivation_resources.api_keys import revoke
+
+    with _database() as database:
+        if not revoke(database, key_id):
+            fail(f"no key {key_id} that is in force: see `reactivation keys list`")
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    """The database with its schema up to date."""
+    with open_platform(_settings()) as platform:
+        upgrade(platform.urls.database_url)
+        yield platform.database
+
+
+if __name__ == "__main__":
+    app()
