@@ -1,0 +1,89 @@
+"""Runs the HTTP service, in this process until it is told to stop, or in a thread beside other work.
+
+What to add here: how requests reach the app. What to keep out: the app.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from reactivation_api.app import create_app
+from reactivation_resources import log_masking
+from reactivation_resources.platform import Platform
+from reactivation_resources.settings import Settings, SettingsError
+
+_LAST_REQUESTS_S = 10  # how long running requests may take to end
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def serve(platform: Platform, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; running requests are finished. Raises SettingsError for a channel without its webhook key."""
+    refuse_unsigned_webhooks(platform.settings)
+    logging.basicConfig(
+        level=logging.DEBUG if platform.settings.reactivation_debug else logging.INFO, format=_LOG_FORMAT
+    )
+    log_masking.install()
+    uvicorn.Server(_config(platform, host, port)).run()
+
+
+@contextmanager
+def running_api(platform: Platform, port: int = 0) -> Iterator[str]:
+    """Serve on 127.0.0.1 in a thread while the block runs; yields the base URL, without a slash at the end.
+
+    Port 0 is any free one. Raises SettingsError for a channel without its webhook key, OSError for a port that is taken.
+    """
+    refuse_unsigned_webhooks(platform.settings)
+    log_masking.install()
+    with socket.create_server(("127.0.0.1", port), backlog=512) as listener:
+        server = _ThreadServer(_config(platform, "127.0.0.1", port))
+        thread = threading.Thread(target=server.run_until_told, args=(listener,), name="reactivation-api")
+        thread.start()
+        try:
+            server.settled.wait()
+            if not server.started:
+                raise RuntimeError("the HTTP service did not start: see the log")
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def refuse_unsigned_webhooks(settings: Settings) -> None:
+    """Raise SettingsError when a channel is enabled without the key its webhooks are signed with."""
+    key = settings.waha_webhook_key
+    if settings.waha_base_url is not None and (key is None or not key.get_secret_value()):
+        raise SettingsError("WAHA_WEBHOOK_KEY is not set: with WAHA_BASE_URL set, webhooks would come unsigned")
+
+
+def _config(platform: Platform, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(platform),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,  # it would write query strings; the app writes its own
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_REQUESTS_S,
+    )
+
+
+class _ThreadServer(uvicorn.Server):
+    """Tells when it has started or failed to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.settled.set()
+
+    def run_until_told(self, listener: socket.socket) -> None:
+        try:
+            self.run(sockets=[listener])
+        finally:
+            self.settled.set()
