@@ -44,7 +44,7 @@ read_replies = dg.define_asset_job(
 )
 measure = dg.define_asset_job(
     "measure",
-    selection=dg.AssetSelection.assets("conversions", "conversion_metrics"),
+    selection=dg.AssetSelection.assets("sent_campaigns", *FEEDBACK),
     partitions_def=DAILY,
     description="What became of the campaigns of recent days.",
 )

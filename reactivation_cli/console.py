@@ -64,3 +64,7 @@ class StepProgress:
             self._progress.update(self._task, description=f"{self._title}: {step}")
         else:
             self._progress.advance(self._task)
+
+    def close(self) -> None:
+        """Take the bar away: the job has ended."""
+        self._progress.remove_task(self._task)

@@ -29,11 +29,19 @@ Day = Annotated[
 ]
 
 
-def _settings() -> Settings:
+Demo = Annotated[bool, typer.Option("--demo", help="Look at the demo's town instead.")]
+
+
+def _settings(demo: bool = False) -> Settings:
     try:
-        return Settings.load()
+        settings = Settings.load()
     except SettingsError as error:
         fail(str(error))
+    if not demo:
+        return settings
+    from reactivation_cli.demo import demo_settings
+
+    return demo_settings(settings)
 
 
 @app.command()
@@ -91,12 +99,13 @@ def explain(
     client: Annotated[int, typer.Option(help="The client's id.")],
     day: Day = None,
     as_json: Json = False,
+    demo: Demo = False,
 ) -> None:
     """Say why a client was or was not contacted: every rule, threshold, limit and date that decided it."""
     from reactivation_cli.explain import explain as explanation_of
     from reactivation_cli.explain import print_explanation
 
-    with open_platform(_settings()) as platform:
+    with open_platform(_settings(demo)) as platform:
         upgrade(platform.urls.database_url)
         try:
             explanation = explanation_of(platform, company, client, day.date() if day else platform.calendar.today())
@@ -115,8 +124,8 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(1 if worst(findings) == "failure" else 0)
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def demo_command(
     days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=120)] = 21,
     salons: Annotated[int, typer.Option(help="Salons in the town.", min=1, max=20)] = 3,
     clients: Annotated[int, typer.Option(help="Clients of each salon.", min=20, max=5000)] = 400,
@@ -129,11 +138,11 @@ def demo(
 
 
 @app.command()
-def up() -> None:
+def up(demo: Demo = False) -> None:
     """Start everything an operator needs: servers, Dagster's UI and daemon, the HTTP API. Ctrl-C stops all of it."""
     from reactivation_cli.up import up as start
 
-    raise typer.Exit(start(_settings()))
+    raise typer.Exit(start(_settings(demo)))
 
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)

@@ -11,17 +11,17 @@ class Calendar:
     """Maps days of the platform's zone to instants and back, and says which day may reach clients."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._zone = ZoneInfo(settings.reactivation_timezone)
+        self.zone = ZoneInfo(settings.reactivation_timezone)
         self._time = time(*settings.scheduled_time)
         self._clock = clock
 
     def as_of(self, day: date) -> datetime:
         """The instant T of a day: its scheduled time, for today as well, so that a later run gives the same frame."""
-        return datetime.combine(day, self._time, self._zone).astimezone(UTC)
+        return datetime.combine(day, self._time, self.zone).astimezone(UTC)
 
     def day_of(self, instant: datetime) -> date:
         """The platform's day of an instant."""
-        return instant.astimezone(self._zone).date()
+        return instant.astimezone(self.zone).date()
 
     def now(self) -> datetime:
         """The clock's present instant."""
@@ -46,6 +46,6 @@ class Calendar:
 
     def bounds(self, day: date) -> tuple[datetime, datetime]:
         """The first instant of `day` and of the day after it."""
-        start = datetime.combine(day, time.min, self._zone)
-        end = datetime.combine(day + timedelta(days=1), time.min, self._zone)
+        start = datetime.combine(day, time.min, self.zone)
+        end = datetime.combine(day + timedelta(days=1), time.min, self.zone)
         return start.astimezone(UTC), end.astimezone(UTC)

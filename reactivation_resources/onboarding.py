@@ -1,0 +1,119 @@
+"""Connects a salon of the CRM: its card, its first mirror, its rules.
+
+What to add here: what a new salon needs before its first campaign day. What to keep out: what it may change later (settings, rules).
+"""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from reactivation_core.intervals import default_interval
+from reactivation_core.local_time import parse_zone
+from reactivation_core.phones import normalise_phone
+from reactivation_resources.database.engine import Database
+from reactivation_resources.upsert import bump
+from reactivation_resources.yclients import YClients
+
+# The CRM has no ISO codes: it names countries and abbreviates currencies.
+_COUNTRIES = {"россия": "RU", "казахстан": "KZ", "беларусь": "BY", "узбекистан": "UZ", "канада": "CA"}
+_CURRENCIES = {"р": "RUB", "₽": "RUB", "₸": "KZT", "тг": "KZT", "€": "EUR", "$": "USD", "br": "BYN"}
+
+_COMPANY = """
+INSERT INTO companies (company_id, title, business_type, timezone, country, currency, phone, consent_basis, crm_source)
+VALUES (:company, :title, :business_type, :timezone, :country, :currency, :phone, :consent_basis, 'yclients')
+ON CONFLICT (company_id) DO NOTHING
+"""
+_RULE = """
+INSERT INTO service_reactivation_rules (company_id, service_id, default_interval) VALUES (:company, :service, :interval)
+ON CONFLICT (company_id, service_id) DO NOTHING
+"""
+
+
+def connect_company(
+    database: Database,
+    crm: YClients,
+    company_id: int,
+    *,
+    business_type: str,
+    consent_basis: str,
+    session: str,
+    enabled: bool,
+) -> None:
+    """Store the company as the CRM knows it, its settings and its sending number. Connecting it again changes nothing.
+
+    `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway. Raises CrmError when the CRM
+    does not answer, ValueError for a zone, country or currency that cannot be read from its card.
+    """
+    card = crm.company(company_id)
+    zone = parse_zone(str(card.get("timezone_name") or card.get("timezone")), "timezone_name")
+    country = _known(_COUNTRIES, card, "country")
+    with database.begin() as connection:
+        parameters = {
+            "company": company_id,
+            "title": str(card.get("title") or company_id),
+            "business_type": business_type,
+            "timezone": zone.key,
+            "country": country,
+            "currency": _known(_CURRENCIES, card, "currency_short_title"),
+            "phone": normalise_phone(str(card.get("phone") or ""), country),
+            "consent_basis": consent_basis,
+            "session": session,
+            "enabled": enabled,
+        }
+        if connection.execute(text(_COMPANY), parameters).rowcount:
+            bump(connection, "companies")
+        connection.execute(
+            text(
+                "INSERT INTO reactivation_settings (company_id, enabled) VALUES (:company, :enabled) ON CONFLICT DO NOTHING"
+            ),
+            parameters,
+        )
+        connection.execute(
+            text(
+                "INSERT INTO channel_accounts (company_id, channel, session, phone) VALUES (:company, 'waha', :session, :phone)"
+                " ON CONFLICT DO NOTHING"
+            ),
+            parameters,
+        )
+
+
+def write_default_rules(database: Database, company_id: int) -> int:
+    """Give every active service that has no rule one with the interval usual in the trade. Returns how many were written."""
+    with database.begin() as connection:
+        services = connection.execute(
+            text(
+                "SELECT s.service_id, s.title, c.business_type FROM services s JOIN companies c USING (company_id)"
+                " WHERE company_id = :company AND s.active ORDER BY 1"
+            ),
+            {"company": company_id},
+        ).all()
+        rules = [
+            {
+                "company": company_id,
+                "service": row.service_id,
+                "interval": default_interval(row.title, row.business_type),
+            }
+            for row in services
+        ]
+        written = sum(connection.execute(text(_RULE), rule).rowcount for rule in rules)
+        if written:
+            bump(connection, "rules")
+    return written
+
+
+def mark_number_in_use(database: Database, company_id: int, since: datetime) -> None:
+    """Record that the salon has been sending from its number since then: an established number has wider limits."""
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE channel_accounts SET first_sent_at = least(first_sent_at, :since) WHERE company_id = :company"
+            ),
+            {"since": since, "company": company_id},
+        )
+
+
+def _known(names: dict[str, str], card: dict[str, object], field: str) -> str:
+    found = names.get(str(card.get(field) or "").strip().rstrip(".").lower())
+    if found is None:
+        raise ValueError(f"{field}={card.get(field)!r}: not known; one of {', '.join(names)}")
+    return found
