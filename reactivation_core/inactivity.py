@@ -13,7 +13,7 @@ import polars as pl
 from reactivation_core.exclusions import REASONS, Reason, exclusion_flags
 from reactivation_core.intervals import RHYTHM_GAPS, due_after, rhythm_days
 from reactivation_core.local_time import INSTANT, require_aware
-from reactivation_core.visits import Book, Frame, company_clock, distinct_days, last_days, read_book
+from reactivation_core.visits import DAY_BITS, Book, Frame, company_clock, distinct_days, last_days, read_book
 
 __all__ = ["InactivityInputs", "LoyaltyThresholds", "Reason", "detect_inactive", "due_clients", "evaluate_rules"]
 
@@ -186,13 +186,9 @@ def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> 
     )
     if not every_pair:
         latest = latest.filter(pl.col("days_since") > pl.col("interval_days"))
-    gaps = [_gap(days["day"], back) for back in range(RHYTHM_GAPS)]
-    used = pl.min_horizontal(pl.col("service_visits") - 1, RHYTHM_GAPS)
+    latest = latest.with_columns(pl.min_horizontal(pl.col("service_visits") - 1, RHYTHM_GAPS).alias("gaps"))
     return (
-        latest.with_columns(used.alias("gaps"))
-        .with_columns(
-            pl.when(pl.col("gaps") >= 2).then(pl.concat_list(gaps).list.drop_nulls().list.median()).alias("own_days")
-        )
+        latest.with_columns(_median_gap(latest, days["day"]).alias("own_days"))
         .with_columns(rhythm_days(pl.col("own_days"), pl.col("gaps"), pl.col("interval_days")).alias("rhythm_days"))
         .with_columns(
             due_after(pl.col("interval_days"), pl.col("rhythm_days"), pl.col("personal_factor")).alias("due_after")
@@ -201,11 +197,22 @@ def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> 
     )
 
 
-def _gap(days: pl.Series, back: int) -> pl.Expr:
-    """The gap that ended `back` visits before the last one (whose place among `days` is the column row); null without it."""
-    at = pl.col("row") - back
-    gap = pl.lit(days).gather(at.clip(0)) - pl.lit(days).gather((at - 1).clip(0))
-    return pl.when(pl.col("gaps") > back).then(gap)
+def _median_gap(latest: pl.DataFrame, days: pl.Series) -> pl.Series:
+    """The median (Float64) of the last `gaps` gaps before place `row` among `days`; null below two gaps.
+
+    All gaps are sorted at once, each behind the number of its row, so that a row's middle ones lie at known places.
+    """
+    number = pl.int_range(pl.len(), dtype=pl.Int64)
+    backs = []
+    for back in range(RHYTHM_GAPS):
+        rows = latest.select(number.alias("number"), "row", "gaps").filter(pl.col("gaps") > back)
+        gap = days.gather(rows["row"] - back) - days.gather(rows["row"] - back - 1)
+        backs.append(rows["number"] * (1 << DAY_BITS) + gap)
+    gaps = pl.concat(backs).sort() % (1 << DAY_BITS)
+    count, start = latest["gaps"], latest["gaps"].cum_sum() - latest["gaps"]
+    several = pl.DataFrame({"several": count >= 2, "low": start + (count - 1) // 2, "high": start + count // 2})
+    at = several.select(pl.when("several").then("low").alias("low"), pl.when("several").then("high").alias("high"))
+    return (gaps.gather(at["low"]) + gaps.gather(at["high"])) / 2
 
 
 def _one_service(due: pl.DataFrame, services: Frame) -> pl.DataFrame:
