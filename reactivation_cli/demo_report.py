@@ -44,7 +44,7 @@ def _funnel(report: CampaignReport) -> Table:
     table = Table("step", "messages", "of all sent", "", title="Funnel", title_justify="left")
     sent = max(report.funnel["sent"], 1)
     for step, count in report.funnel.items():
-        table.add_row(step, f"{count:,}", f"{count / sent:.1%}", "█" * round(40 * count / sent))
+        table.add_row(step, f"{count:,}", f"{count / sent:.1%}", "█" * round(30 * count / sent))
     return table
 
 

@@ -114,6 +114,8 @@ def open_launcher(platform: Platform) -> Iterator[Launcher]:
         dg.Definitions(loggers={"console": listener.as_logger()}),
     )
     with dg.DagsterInstance.from_config(str(folder)) as instance:
+        # Dagster opens a connection an event; a short-lived process may keep a few, as the webserver does
+        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=5)
         yield Launcher(platform, instance, defs, listener)
 
 

@@ -126,7 +126,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command("demo")
 def demo_command(
-    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=120)] = 21,
+    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=120)] = 14,
     salons: Annotated[int, typer.Option(help="Salons in the town.", min=1, max=20)] = 3,
     clients: Annotated[int, typer.Option(help="Clients of each salon.", min=20, max=5000)] = 400,
     seed: Annotated[int, typer.Option(help="Another seed is another town.")] = 7,
