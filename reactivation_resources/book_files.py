@@ -7,16 +7,18 @@ at all. What to keep out: what a column means (book_columns.py) and whether a va
 import csv
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import polars as pl
 
+from reactivation_resources.database.engine import FrameSchema
+
 BATCH_ROWS = 100_000
+BATCH_CHARACTERS = 5_000_000
 LINE = "_line"
-_LONGEST_LINE = 1_000_000  # characters; a longer one is not a table
+_LONGEST_LINE = 1_000_000  # bytes; a longer one is no table
 _LONGEST_ROW = 100  # lines of one row whose quoted text goes over several
 _SEPARATORS = ",;\t"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -88,95 +90,90 @@ _Opened = tuple[list[str], int, Callable[[tuple[str, ...]], Iterator[Batch]]]
 
 
 def _open_csv(path: Path) -> _Opened:
+    total = 0
+    with path.open("rb") as raw:
+        if raw.read(2) in _UTF16:
+            raise BookError(f"{path.name}: is UTF-16; save it as UTF-8")
+        while chunk := raw.read(_LONGEST_LINE):
+            ends = chunk.count(b"\n") or chunk.count(b"\r")
+            if not ends and len(chunk) == _LONGEST_LINE:
+                raise BookError(f"{path.name}: is no table: it has a line longer than {_LONGEST_LINE:,} bytes")
+            total += ends
     with _text(path) as stream:
-        first = stream.readline(_LONGEST_LINE)
+        first = stream.readline()
     if not first.strip() or "\ufffd" in first or "\x00" in first:
         raise BookError(f"{path.name}: the first line is not a list of column names in UTF-8")
     separator = max(_SEPARATORS, key=first.count)
     header = [field.strip().casefold() for field in next(csv.reader([first], delimiter=separator))]
-    with path.open("rb") as raw:
-        total = sum(chunk.count(b"\n") for chunk in iter(lambda: raw.read(1 << 20), b""))
     return header, max(total - 1, 0), lambda known: _csv_batches(path, separator, header, known)
 
 
-@contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    with path.open("rb") as raw:
-        if raw.read(2) in _UTF16:
-            raise BookError(f"{path.name}: is UTF-16; save it as UTF-8")
+def _text(path: Path) -> TextIO:
     # what is no UTF-8 becomes U+FFFD, by which the row is known later; newline="" leaves line ends as they are
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        yield stream
+    return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _csv_batches(path: Path, separator: str, header: list[str], known: tuple[str, ...]) -> Iterator[Batch]:
     with _text(path) as stream:
-        rows = _rows(path, stream, separator)
-        next(rows)
-        while True:
-            numbers, texts, fields, bad, ended = _gather(rows, len(header))
-            if numbers or bad:
-                columns = dict(zip(header, zip(*fields, strict=True), strict=True)) if fields else {}
-                data = [pl.Series(LINE, numbers, dtype=pl.Int64)]
-                data += [pl.Series(name, columns.get(name, ()), dtype=pl.String) for name in known]
-                yield Batch(_bare(pl.DataFrame(data)), bad, texts.__getitem__)
-            if ended:
-                return
+        stream.readline()
+        number = 2
+        while lines := stream.readlines(BATCH_CHARACTERS):
+            if any('"' in line for line in lines):
+                rows, read = _quoted_rows(lines, stream, separator, number)
+            else:
+                rows = pl.DataFrame({"text": lines}).with_row_index(LINE, number)
+                rows = rows.with_columns(pl.col("text").str.strip_chars_end("\r\n"))
+                rows = rows.with_columns(fields=pl.col("text").str.split(separator))
+                read = len(lines)
+            yield _csv_batch(rows, header, known)
+            number += read
 
 
-def _gather(
-    rows: Iterator[tuple[int, str, list[str] | None]], width: int
-) -> tuple[list[int], list[str], list[list[str]], list[BadLine], bool]:
-    numbers: list[int] = []
-    texts: list[str] = []
-    fields: list[list[str]] = []
-    bad: list[BadLine] = []
-    for number, text, row in rows:
-        if row is not None and len(row) == width:
-            numbers.append(number)
-            texts.append(text)
-            fields.append(row)
-            if len(numbers) >= BATCH_ROWS:
-                return numbers, texts, fields, bad, False
-        else:
-            reason = "a quote is not closed" if row is None else f"{len(row)} fields instead of {width}"
-            bad.append(BadLine(number, reason, text))
-            if len(bad) >= BATCH_ROWS:
-                return numbers, texts, fields, bad, False
-    return numbers, texts, fields, bad, True
+def _csv_batch(rows: pl.DataFrame, header: list[str], known: tuple[str, ...]) -> Batch:
+    """Rows of `_line`, `text` and `fields` (null when their quotes make no sense) as a batch. Blank lines are no rows."""
+    rows = rows.filter(pl.col("text").str.strip_chars() != "")
+    width = pl.col("fields").list.len()
+    fits = (width == len(header)).fill_null(False)
+    reason = pl.coalesce(pl.format(f"{{}} fields instead of {len(header)}", width), pl.lit("a quote is not closed"))
+    bad = [BadLine(*row) for row in rows.filter(~fits).select(LINE, reason.alias("reason"), "text").iter_rows()]
+    rows = rows.filter(fits)
+    columns = [pl.col("fields").list.get(header.index(name)).alias(name) for name in known]
+    return Batch(_bare(rows.select(pl.col(LINE).cast(pl.Int64), *columns)), bad, rows["text"].__getitem__)
 
 
-def _rows(path: Path, stream: TextIO, separator: str) -> Iterator[tuple[int, str, list[str] | None]]:
-    """Every row with the number of its first line and its text; no fields when its quotes make no sense. Blank lines are no rows."""
-    number = 0
-    pending: deque[str] = deque()
-    while text := pending.popleft() if pending else stream.readline(_LONGEST_LINE):
-        number += 1
-        if len(text) >= _LONGEST_LINE:
-            raise BookError(f"{path.name}: line {number} is longer than {_LONGEST_LINE:,} characters")
-        if '"' not in text:
-            text = text.rstrip("\r\n")
-            if text.strip():
-                yield number, text, text.split(separator)
-            continue
-        taken = [text]
-        fields, complete = _quoted(text, separator)
+def _quoted_rows(lines: list[str], stream: TextIO, separator: str, first: int) -> tuple[pl.DataFrame, int]:
+    """The rows that begin in `lines`, of which the first has the number `first`, and how many lines were read for them.
+
+    Quoted text may go over several lines, also beyond `lines`. A row whose quotes make no sense costs its first line only: the next ones
+    may be rows of their own.
+    """
+    pending, number, read = deque(lines), first, len(lines)
+    rows: list[tuple[int, str, list[str] | None]] = []
+    while pending:
+        taken = [pending.popleft()]
+        fields, complete = _fields(taken[0], separator)
         while not complete and len(taken) < _LONGEST_ROW:
-            more = pending.popleft() if pending else stream.readline(_LONGEST_LINE)
-            if not more:
+            if not pending:
+                pending.append(stream.readline())
+                read += 1
+            taken.append(pending.popleft())
+            if not taken[-1]:  # the file has ended
                 break
-            taken.append(more)
-            if '"' in more:
-                fields, complete = _quoted("".join(taken), separator)
-        if fields is None:  # only the first line is lost; the next ones may be rows of their own
+            if '"' in taken[-1]:
+                fields, complete = _fields("".join(taken), separator)
+        if fields is None:
             pending.extendleft(reversed(taken[1:]))
             del taken[1:]
-        yield number, "".join(taken).rstrip("\r\n"), fields
-        number += len(taken) - 1
+        rows.append((number, "".join(taken).rstrip("\r\n"), fields))
+        number += len(taken)
+    kinds: FrameSchema = {LINE: pl.Int64, "text": pl.String, "fields": pl.List(pl.String)}
+    return pl.DataFrame(rows, schema=kinds, orient="row"), read
 
 
-def _quoted(text: str, separator: str) -> tuple[list[str] | None, bool]:
-    """The fields of a row with quotes, and whether the row is complete (or hopeless)."""
+def _fields(text: str, separator: str) -> tuple[list[str] | None, bool]:
+    """The fields of a row, and whether it is complete (or hopeless)."""
+    if '"' not in text:
+        return text.rstrip("\r\n").split(separator), True
     try:
         return next(csv.reader([text], delimiter=separator, strict=True)), True
     except csv.Error as error:

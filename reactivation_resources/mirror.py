@@ -18,6 +18,8 @@ from reactivation_resources.lake import Lake
 
 INSTANT = pl.Datetime("us", "UTC")
 VERSION = "mirror_version"
+SORT_MEMORY = "256MB"
+"""The server's memory for putting a snapshot in order; with less it walks an index, which takes twice as long for millions of rows."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Mirror:
             self._give_settings()
         with self.database.begin() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            connection.execute(text(f"SET LOCAL work_mem = '{SORT_MEMORY}'"))
             version = _version(connection, name)
             if source.always or version is None or self.lake.metadata(source.asset).get(VERSION) != version:
                 self._export(connection, source, version or "none")

@@ -58,7 +58,7 @@ class Rejects:
         if self.path is not None:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = NamedTemporaryFile(  # only its owner may read it: it holds names and phones
+                self._file = NamedTemporaryFile(  # noqa: SIM115 - closed by finish; only its owner may read it
                     "w", encoding="utf-8", newline="", dir=self.path.parent, prefix=".rejects-", delete=False
                 )
                 csv.writer(self._file).writerow(("file", "line", "reason", "content"))

@@ -124,9 +124,11 @@ class Staging:
         values = [name for name in self.columns if name not in self.keys and name not in insert_only]
         same = f" AND ({_of('t', values)}) IS NOT DISTINCT FROM ({_of('s', values)})" if values else ""
         update = ", ".join(f"{name} = excluded.{name}" for name in values)
+        # in key order: the index grows at its end, and two writers of the same rows wait for each other rather than deadlock
         merge = f"""
             INSERT INTO {self.table} ({", ".join(self.columns)}) SELECT {_of("s", self.columns)} FROM {self.name} s
             WHERE NOT EXISTS (SELECT FROM {self.table} t WHERE {same_key}{same})
+            ORDER BY {_of("s", self.keys)}
             ON CONFLICT ({", ".join(self.keys)}) DO {f"UPDATE SET {update}" if update else "NOTHING"}
         """  # noqa: S608 - the names are those of the models
         return self.connection.execute(text(merge)).rowcount
