@@ -90,26 +90,34 @@ def open_simulation(
     settings: Settings, start: datetime, *, only_company: int | None = None, **town: Any
 ) -> Iterator[Simulation]:
     """Open a platform at `start` in a town of its own; `town` are the town's options."""
+    with running_town(now=start, **town) as world, simulation_in(world, settings, start, only_company) as simulation:
+        yield simulation
+
+
+@contextmanager
+def simulation_in(
+    town: Town, settings: Settings, start: datetime, only_company: int | None = None
+) -> Iterator[Simulation]:
+    """Open a platform at `start` in a running town, which outlives it."""
+    sandboxed = settings.model_copy(
+        update={
+            "yclients_base_url": town.yclients_url,
+            "yclients_partner_token": SecretStr(town.partner),
+            "yclients_user_token": SecretStr(town.user),
+            "waha_base_url": town.waha_url,
+            "waha_api_key": SecretStr(town.api_key),
+            "waha_webhook_key": SecretStr(town.hmac_key),
+        }
+    )
     with ExitStack() as stack:
-        world = stack.enter_context(running_town(now=start, **town))
-        sandboxed = settings.model_copy(
-            update={
-                "yclients_base_url": world.yclients_url,
-                "yclients_partner_token": SecretStr(world.partner),
-                "yclients_user_token": SecretStr(world.user),
-                "waha_base_url": world.waha_url,
-                "waha_api_key": SecretStr(world.api_key),
-                "waha_webhook_key": SecretStr(world.hmac_key),
-            }
-        )
         clock = SimulatedClock(start)
         urls = stack.enter_context(servers_for(settings))
         migrate(urls.database_url)
         platform = Platform(sandboxed, clock, urls, only_company)
         stack.callback(platform.close)
-        world.set_webhook(f"{stack.enter_context(running_api(platform))}/api/reactivation/webhooks/whatsapp/waha")
+        town.set_webhook(f"{stack.enter_context(running_api(platform))}/api/reactivation/webhooks/whatsapp/waha")
         launcher = stack.enter_context(open_launcher(platform))
-        yield Simulation(launcher, world, clock)
+        yield Simulation(launcher, town, clock)
 
 
 def book_of(platform: Platform, company: int) -> dict[str, Any]:
