@@ -1,6 +1,9 @@
 """Gathers what detection and profiles look at: the mirror's snapshots and the campaign log up to an instant."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
+
+import polars as pl
 
 from reactivation_core.inactivity import InactivityInputs
 from reactivation_resources.platform import Platform
@@ -20,3 +23,8 @@ def inactivity_inputs(platform: Platform, as_of: datetime) -> InactivityInputs:
         suppressions=log.suppressions(),
         pauses=log.pauses(),
     )
+
+
+def as_known_on(inputs: InactivityInputs, day: date) -> InactivityInputs:
+    """`inputs` without the campaigns of `day` and later: a day's campaigns are the outcome of its detection and no part of it."""
+    return replace(inputs, campaigns=inputs.campaigns.lazy().filter(pl.col("day") < day))

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import dagster as dg
 
-from reactivation_assets.partitions import DAILY
 from reactivation_core.attribution import SETTLE_DAYS
 from reactivation_resources.calendar import Calendar
 from reactivation_resources.clock import SystemClock
@@ -27,25 +26,21 @@ MIRROR = ["companies", "services", "staff", "clients", "visits"]
 daily_campaigns = dg.define_asset_job(
     "daily_campaigns",
     selection=dg.AssetSelection.assets(*DAY),
-    partitions_def=DAILY,
     description="The campaign day: from overdue clients to the first sends. A past day is analysis only.",
 )
 send_due = dg.define_asset_job(
     "send_due",
     selection=dg.AssetSelection.assets("sent_campaigns"),
-    partitions_def=DAILY,
     description="Sends what is due now.",
 )
 read_replies = dg.define_asset_job(
     "read_replies",
     selection=dg.AssetSelection.assets("client_responses"),
-    partitions_def=DAILY,
     description="Classifies and applies the replies that wait in the inbox.",
 )
 measure = dg.define_asset_job(
     "measure",
     selection=dg.AssetSelection.assets("sent_campaigns", *FEEDBACK),
-    partitions_def=DAILY,
     description="What became of the campaigns of recent days.",
 )
 mirror_crm = dg.define_asset_job(

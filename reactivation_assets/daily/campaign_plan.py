@@ -11,7 +11,6 @@ from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.planning import plan_day
 from reactivation_resources.accounts import account_states, planning_frames
-from reactivation_resources.episodes import settle_episodes
 from reactivation_resources.platform import Platform
 
 HORIZON = timedelta(hours=24)
@@ -46,8 +45,6 @@ def _plan(platform: Platform, day: date) -> None:
     """Plan every company that has not been planned today."""
     as_of = platform.calendar.as_of(day)
     log, mirror = platform.campaign_log, platform.mirror
-    with platform.database.begin() as connection:
-        settle_episodes(connection, as_of)
     companies = mirror.snapshot("companies").collect()
     pending = companies.filter(pl.col("enabled"), ~pl.col("company_id").is_in(log.planned_companies(day)))
     if platform.only_company is not None:

@@ -7,10 +7,12 @@ import dagster as dg
 import polars as pl
 
 from reactivation_assets.daily_frames import Check, counts_table, daily_asset, materialize_days, no_rows
-from reactivation_assets.detection import inactivity_inputs
+from reactivation_assets.detection import as_known_on, inactivity_inputs
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.inactivity import detect_inactive
+from reactivation_resources.episodes import settle_episodes
+from reactivation_resources.platform import Platform
 
 CHECKS = [
     Check(
@@ -38,13 +40,22 @@ def inactive_clients(context: dg.AssetExecutionContext, platform: PlatformParam)
     """
     calendar = platform.calendar
     days = [date.fromisoformat(key) for key in context.partition_keys]
+    for day in days:
+        if calendar.is_live(day):  # refuses a day that has not begun
+            _settle(platform, day)
     inputs = inactivity_inputs(platform, calendar.as_of(max(days)))
 
     def compute(day: date) -> pl.DataFrame:
-        calendar.is_live(day)  # refuses a day that has not begun
-        return detect_inactive(inputs, calendar.as_of(day))
+        return detect_inactive(as_known_on(inputs, day), calendar.as_of(day))
 
     return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture, checks=CHECKS)
+
+
+def _settle(platform: Platform, day: date) -> None:
+    """Write into the campaign log what has become true by the day's instant, so that a later run of the day finds the same log."""
+    platform.outbox.recover()
+    with platform.database.begin() as connection:
+        settle_episodes(connection, platform.calendar.as_of(day))
 
 
 def _describe(frame: pl.DataFrame) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def sent_campaigns(context: dg.AssetExecutionContext, platform: PlatformParam) -
     def compute(day: date) -> pl.DataFrame:
         if day == today:
             platform.context_sync.catch_up(platform.clock.now())
-            owner = f"{socket.gethostname()}:{os.getpid()}:{context.run_id}"
+            owner = f"{socket.gethostname()}:{os.getpid()}:{context.run.run_id}"
             outcome.update(dispatch_due(platform.outbox, platform.channels, owner, WORKERS).counts)
         return platform.campaign_log.sent(day)
 
