@@ -6,7 +6,8 @@ inside functions.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
 import pandera.polars as pa
@@ -43,6 +44,9 @@ class ColumnType(NamedTuple):
     description: str
 
 
+_DAY = "partition_day"
+
+
 def validate(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` unchanged when it keeps `contract`. Raises ContractError with every broken rule and how many rows break it.
 
@@ -55,6 +59,29 @@ def validate(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
     except SchemaErrors as errors:
         raise ContractError(f"{contract.name}: {_complaints(contract, errors, frame.height)}") from None
     return frame
+
+
+def broken_days(contract: pa.DataFrameSchema, frames: Mapping[date, pl.DataFrame]) -> dict[date, str]:
+    """The days whose frame breaks `contract`, with what is broken; empty when all keep it.
+
+    All days are judged in one go, which costs about as much as one day; they are looked at singly only when something is wrong.
+    """
+    if len(frames) > 1:
+        dated = contract.add_columns({_DAY: pa.Column(pl.Date)})
+        dated.unique = [_DAY, *(contract.unique or [])] if contract.unique else None
+        try:
+            validate(dated, pl.concat([frame.with_columns(pl.lit(day).alias(_DAY)) for day, frame in frames.items()]))
+        except (ContractError, pl.exceptions.PolarsError):
+            pass
+        else:
+            return {}
+    broken: dict[date, str] = {}
+    for day, frame in frames.items():
+        try:
+            validate(contract, frame)
+        except ContractError as error:
+            broken[day] = str(error)
+    return broken
 
 
 def empty_frame(contract: pa.DataFrameSchema) -> pl.DataFrame:

@@ -87,7 +87,11 @@ SELECT c.campaign_id::text, c.company_id, c.client_id, c.episode_no, c.attempt_n
        m.timezone, c.send_after, c.sent_at, c.delivered_at, c.read_at, c.stage, c.tone, c.text_source AS source, c.discount_percent,
        (c.message_cost * 100)::bigint AS cost_minor
 FROM reactivation_campaigns c JOIN companies m USING (company_id)
-WHERE (c.sent_at IS NOT NULL OR c.held_out)
+WHERE (c.sent_at IS NOT NULL
+       -- a message is cancelled when its client books before the send: a held-out one must drop out the same way, or the arms differ
+       OR c.held_out AND NOT EXISTS (
+         SELECT FROM record_lines r WHERE (r.company_id, r.client_id) = (c.company_id, c.client_id) AND NOT r.deleted
+           AND r.status <> 'cancelled' AND r.created_at > c.planned_at AND r.created_at < c.send_after))
   AND (c.company_id, c.client_id) IN (
     SELECT company_id, client_id FROM reactivation_campaigns
     WHERE CASE WHEN held_out THEN send_after ELSE sent_at END >= %(start)s
