@@ -41,6 +41,11 @@ class Finding:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
+def always_holds(_day: date, _frame: pl.DataFrame) -> Finding:
+    """Stands for a check that needs the platform: the asset puts the real one in its place."""
+    return Finding(passed=True)
+
+
 def no_rows(offenders: pl.DataFrame, what: str) -> Finding:
     """Holds when `offenders` is empty."""
     return Finding(passed=offenders.is_empty(), numbers={what: offenders.height})

@@ -1,12 +1,21 @@
 """`campaign_plan`: who is written to today, when, at which attempt, with which discount; who is held out; who must wait."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from reactivation_assets.daily_frames import Check, counts_table, daily_asset, materialize_days, no_rows
+from reactivation_assets.daily_frames import (
+    Check,
+    Finding,
+    always_holds,
+    counts_table,
+    daily_asset,
+    materialize_days,
+    no_rows,
+)
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.planning import plan_day
@@ -24,9 +33,21 @@ CHECKS = [
         ),
     ),
 ]
+ONLY_ELIGIBLE = "only_eligible_clients"
+WITHIN_LIMITS = "within_account_limits"
+LIVE_CHECKS = [
+    Check(ONLY_ELIGIBLE, "nobody who opted out, pauses, has booked or is excluded otherwise is planned", always_holds),
+    Check(WITHIN_LIMITS, "no account has more sends planned in a day than its limit allows", always_holds),
+]
 
 
-@daily_asset("campaign_plan", group="daily", deps=["inactive_clients"], kinds=["polars", "postgres"], checks=CHECKS)
+@daily_asset(
+    "campaign_plan",
+    group="daily",
+    deps=["inactive_clients"],
+    kinds=["polars", "postgres"],
+    checks=[*CHECKS, *LIVE_CHECKS],
+)
 def campaign_plan(context: dg.AssetExecutionContext, platform: PlatformParam) -> dg.MaterializeResult:
     """The day's campaigns: send time inside limits and windows, attempt, discount, holdout, lane; deferred clients with their reason.
 
@@ -38,7 +59,27 @@ def campaign_plan(context: dg.AssetExecutionContext, platform: PlatformParam) ->
             _plan(platform, day)
         return platform.campaign_log.plan(day)
 
-    return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture, checks=CHECKS)
+    def only_eligible(day: date, frame: pl.DataFrame) -> Finding:
+        if day != platform.calendar.today():
+            return Finding(passed=True)
+        eligible = platform.lake.scan("inactive_clients", day).filter(pl.col("decision") == "eligible").collect()
+        return no_rows(frame.join(eligible, on=["company_id", "client_id"], how="anti"), "clients not eligible")
+
+    def within_limits(day: date, frame: pl.DataFrame) -> Finding:
+        if day != platform.calendar.today():
+            return Finding(passed=True)
+        views = account_states(platform.database, platform.calendar.as_of(day))
+        limits = {company: view.limits(platform.calendar.as_of(day)).daily for company, view in views.items()}
+        planned = frame.filter(pl.col("decision") == "planned").group_by("company_id").len()
+        over = [company for company, count in planned.iter_rows() if count > limits.get(company, 0)]
+        return Finding(passed=not over, numbers={"accounts over their limit": len(over)})
+
+    live = [
+        replace(check, holds=holds) for check, holds in zip(LIVE_CHECKS, (only_eligible, within_limits), strict=True)
+    ]
+    return materialize_days(
+        context, platform.lake, compute, describe=_describe, picture=_picture, checks=[*CHECKS, *live]
+    )
 
 
 def _plan(platform: Platform, day: date) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from reactivation_assets.daily_frames import Check, Finding, counts_table, daily_asset, materialize_days, no_rows
+from reactivation_assets.daily_frames import (
+    Check,
+    Finding,
+    always_holds,
+    counts_table,
+    daily_asset,
+    materialize_days,
+    no_rows,
+)
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.local_time import local_date
@@ -14,6 +22,7 @@ from reactivation_core.slots import rank_slots
 from reactivation_resources.platform import Platform
 from reactivation_resources.yclients import SlotQuestion
 
+DAYS_AHEAD = 7
 CHECKS = [
     Check(
         "slot_offered_to_two_clients_at_most",
@@ -26,9 +35,16 @@ CHECKS = [
             "slots offered too often",
         ),
     ),
+    Check(
+        "slots_in_the_coming_week",
+        f"every slot lies between tomorrow and {DAYS_AHEAD} days ahead, give or take a zone",
+        lambda day, frame: no_rows(
+            frame.filter(~pl.col("local_day").is_between(day, day + timedelta(days=DAYS_AHEAD + 1))),
+            "slots out of range",
+        ),
+    ),
 ]
 CRM_ANSWERED = "crm_answered"
-DAYS_AHEAD = 7
 
 
 @daily_asset(
@@ -41,7 +57,7 @@ DAYS_AHEAD = 7
         Check(
             CRM_ANSWERED,
             "the CRM answered for every company with planned clients",
-            lambda *_: Finding(passed=True),
+            always_holds,
             blocking=False,
         ),
     ],
