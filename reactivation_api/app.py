@@ -15,7 +15,6 @@ from reactivation_api.envelope import documented, install_handlers
 from reactivation_resources.platform import Platform
 
 BASE = "/api/reactivation"
-MAX_BODY = 1024 * 1024
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -25,7 +24,6 @@ def create_app(platform: Platform) -> FastAPI:
         version=_version(),
         openapi_url=None,  # served below, with a key; the built-in pages would load scripts from elsewhere
         redirect_slashes=False,
-        max_body_size=MAX_BODY,
         # Traces and log events would carry query strings and the values in errors.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=documented(500),

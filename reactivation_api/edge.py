@@ -35,7 +35,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _PLAIN_ID.fullmatch(given) else str(uuid.uuid4())
         began = time.perf_counter()
         status = 0
 
@@ -58,4 +58,4 @@ class Edge:
         finally:
             # Without the query string; quoted, so that a path cannot begin a line of its own.
             path, took = quote(scope["path"], safe="/+"), 1000 * (time.perf_counter() - began)
-            access_log.info("%s %s %d %.0f ms %s", scope["method"], path, status, took, request_id)
+            access_log.info("%s %s -> %d in %.0f ms, request %s", scope["method"], path, status, took, request_id)

@@ -23,7 +23,7 @@ ERRORS = {
     401: ("unauthorized", "The API key or the signature is missing or wrong."),
     404: ("not_found", "There is no such thing, or not for this key."),
     405: ("method_not_allowed", "The path exists, the method does not."),
-    413: ("payload_too_large", "The body is larger than 1 MiB."),
+    413: ("payload_too_large", "The body is too large."),
     422: ("validation_failed", "A value is not allowed; `details` names it."),
     500: ("internal_error", "Something failed on our side; the log has it under the request id."),
     503: ("unavailable", "A server we need does not answer; try again later."),

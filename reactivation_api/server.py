@@ -26,6 +26,7 @@ def serve(platform: Platform, host: str, port: int) -> None:
     logging.basicConfig(
         level=logging.DEBUG if platform.settings.reactivation_debug else logging.INFO, format=_LOG_FORMAT
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # readiness reads the schema's revision every few seconds
     log_masking.install()
     uvicorn.Server(_config(platform, host, port)).run()
 

@@ -18,6 +18,8 @@ from reactivation_api.envelope import Success, documented
 from reactivation_resources.inbox import StoredReport
 from reactivation_resources.platform import Platform
 
+MAX_BODY = 1024 * 1024
+
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 _signature = APIKeyHeader(
@@ -46,9 +48,19 @@ class Received(BaseModel):
 )
 async def waha(platform: ThePlatform, request: Request) -> Success[Received]:
     """Stores every event once and answers when it is in force. A signed body that cannot be read is stored as malformed."""
-    raw = await request.body()
+    raw = await _body(request)
     report = await run_in_threadpool(_receive, platform, "waha", request.headers, raw)
     return Success(data=Received(new=report.new, duplicates=report.duplicates, opt_outs=report.opt_outs))
+
+
+async def _body(request: Request) -> bytes:
+    """The raw bytes. Counted as they come: a stranger may send them, and no length need be declared."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"The body is larger than {MAX_BODY} bytes.")
+    return bytes(body)
 
 
 def _receive(platform: Platform, name: str, headers: Mapping[str, str], raw: bytes) -> StoredReport:
