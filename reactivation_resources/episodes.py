@@ -68,6 +68,7 @@ UPDATE reactivation_campaigns c SET next_attempt_at = greatest(
     last.open_until)
 FROM last
 WHERE c.campaign_id = last.campaign_id AND last.attempt_number < last.max_attempts AND last.next_attempt_at IS NULL
+  AND coalesce(last.anchor, last.failed_at, last.send_after) <= :as_of
 """
 
 
@@ -94,5 +95,5 @@ def settle_episodes(connection: Connection, as_of: datetime) -> Settled:
         booked=run(_LAST + _BOOKED, as_of=as_of, window=ATTRIBUTION_DAYS),
         unanswered=run(_UNANSWERED, **days),
         exhausted=run(_LAST + _LAST_ATTEMPT, **days),
-        dated=run(_LAST + _NEXT_ATTEMPT, window=REPLY_WINDOW_DAYS),
+        dated=run(_LAST + _NEXT_ATTEMPT, **days),
     )
