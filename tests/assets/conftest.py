@@ -17,7 +17,7 @@ def world(
     """The town and a database with its salons, made once."""
     with running_town(now=START, **TOWN) as town, database_copy(servers[0], template_database) as url:
         name = url.rpartition("/")[2]
-        made = World(town, servers[0], name, servers[1])
+        made = World(town, servers[0], template_database, name, servers[1])
         with made.simulation(url, tmp_path_factory.mktemp("founding")) as simulation:
             open_salons(simulation)
         # a database can be copied only while nobody is connected to it

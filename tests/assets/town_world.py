@@ -35,6 +35,7 @@ class World:
 
     town: Town
     server_url: str
+    empty: str
     template: str
     redis_url: str
 
@@ -42,6 +43,12 @@ class World:
     def database_url(self) -> Iterator[str]:
         """A copy of the database, dropped on leaving."""
         with database_copy(self.server_url, self.template) as url:
+            yield url
+
+    @contextmanager
+    def empty_database_url(self) -> Iterator[str]:
+        """A database without salons, dropped on leaving."""
+        with database_copy(self.server_url, self.empty) as url:
             yield url
 
     @contextmanager
