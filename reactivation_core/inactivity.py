@@ -147,8 +147,8 @@ def _book(inputs: InactivityInputs, as_of: datetime) -> Book:
     return read_book(inputs.companies, inputs.clients, inputs.records, inputs.rules, as_of, clock=clock)
 
 
-def _visits(book: Book) -> pl.DataFrame:
-    return book.lines.filter(pl.col("upcoming").is_null())
+def _visits(book: Book) -> pl.LazyFrame:
+    return book.lines.lazy().filter(pl.col("upcoming").is_null())
 
 
 def _rule_numbers(book: Book, companies: Frame, *, every_pair: bool = False) -> pl.DataFrame:

@@ -26,6 +26,7 @@ _ASSERT_SHARE, _ASSERT_VISITS = 0.75, 3
 _TOP = 3
 _CONTRADICTIONS = 2
 _DAY = 1 << DAY_BITS
+_MINUTES = 1 << 11
 _MOST = 31  # more than any count: orders pack five bits
 _KEY_BITS = 62
 
@@ -50,8 +51,7 @@ def preference_profiles(
     )
     zones = dict(companies.lazy().select("company_id", "timezone").collect().iter_rows())
     lines = _recent_lines(zones, records, clients, as_of)
-    visits = lines.group_by("client", "day").agg(pl.col("minute").min())
-    visits = visits.with_columns(_period().alias("time_of_day"), _weekday().alias("weekday"))
+    visits = _visits(lines).with_columns(_period().alias("time_of_day"), _weekday().alias("weekday"))
     said = _standing(stated, zones, clients, lines, visits, as_of)
     able = staff.lazy().filter("active").select("company_id", "staff_id", "service_ids").collect()
     favourites = _favourites(lines, "staff_id", clients.height, said["staff"])
@@ -84,7 +84,8 @@ def _recent_lines(zones: dict[int, str], records: Frame, clients: pl.DataFrame, 
     lines = (
         records.lazy()
         .filter(*known)
-        .join(clients.lazy().select(*keys, "client").join(shifts.lazy(), on="company_id"), on=keys)
+        .join(clients.lazy().select(*keys, "client"), on=keys)
+        .join(shifts.lazy(), on="company_id")
         .select(
             "client",
             day_number(local).clip(0).alias("day"),
@@ -106,6 +107,19 @@ def _first_days(lines: pl.DataFrame, clients: int) -> pl.Series:
     return everyone.join(cut, on="client", how="left", maintain_order="left")["day"].cast(pl.Int32)
 
 
+def _visits(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row per client and day with the minute of its first line: client, day, minute (Int64), sorted."""
+    packed = (
+        lines.select(((pl.col("client") * _DAY + pl.col("day")) * _MINUTES + pl.col("minute")).alias("packed"))
+        .to_series()
+        .sort()
+    )
+    visit = packed // _MINUTES
+    new = visit.ne_missing(visit.shift(1))
+    visit, minute = visit.filter(new), packed.filter(new) % _MINUTES
+    return pl.DataFrame({"client": visit // _DAY, "day": visit % _DAY, "minute": minute})
+
+
 def _period() -> pl.Expr:
     """0 morning, 1 afternoon, 2 evening, from the minute of the day."""
     return (pl.col("minute") >= _NOON).cast(pl.Int64) + (pl.col("minute") >= _EVENING).cast(pl.Int64)
@@ -118,14 +132,14 @@ def _weekday() -> pl.Expr:
 
 def _favourites(visits: pl.DataFrame, column: str, clients: int, said: pl.DataFrame) -> pl.DataFrame:
     """How many visits of each client contain each value of `column`: client, value, count, stated; best first per client."""
-    known = visits.filter(pl.col(column).is_not_null())
-    width = max(int(known[column].max() or 0), 0) + 1  # type: ignore[arg-type]
+    width = max(int(visits[column].max() or 0), 0) + 1  # type: ignore[arg-type]
     values: pl.Series | None = None
     number = pl.col(column)
     if (width * clients).bit_length() + DAY_BITS > _KEY_BITS:  # ids too wide to pack: count them by their rank
-        values = known[column].unique().sort()
+        values = visits[column].drop_nulls().unique().sort()
         width, number = len(values), pl.col(column).rank("dense").cast(pl.Int64) - 1
-    days = distinct_days(known.with_columns(number.alias(column)), pl.col("client") * width + pl.col(column))
+    known = visits.lazy().select("client", "day", number.alias("number")).filter(pl.col("number").is_not_null())
+    days = distinct_days(known, pl.col("client") * width + pl.col("number"))
     value = pl.col("key") % width if values is None else pl.lit(values).gather(pl.col("key") % width)
     counted = last_days(days).select(
         (pl.col("key") // width).alias("client"), value.alias("value"), pl.col("days").alias("count"), pl.col("day")

@@ -146,13 +146,17 @@ def _numbered_rules(rules: Frame, clock: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def distinct_days(lines: pl.DataFrame, key: pl.Expr) -> pl.DataFrame:
+def distinct_days(lines: Frame, key: pl.Expr) -> pl.DataFrame:
     """The distinct days of each `key` among `lines`: columns key and day (Int64), sorted. Sorts one packed integer."""
-    packed = lines.select((key.cast(pl.Int64) * (1 << DAY_BITS) + pl.col("day")).sort().alias("packed"))
-    day = pl.col("packed")
-    return packed.filter(day.ne_missing(day.shift(1))).select(
-        (day // (1 << DAY_BITS)).alias("key"), (day & _DAY_MASK).alias("day")
+    packed = (
+        lines.lazy()
+        .select((key.cast(pl.Int64) * (1 << DAY_BITS) + pl.col("day")).alias("packed"))
+        .collect()
+        .to_series()
+        .sort()
     )
+    packed = packed.filter(packed.ne_missing(packed.shift(1)))
+    return pl.DataFrame({"key": packed // (1 << DAY_BITS), "day": packed & _DAY_MASK})
 
 
 def last_days(days: pl.DataFrame) -> pl.DataFrame:
