@@ -8,9 +8,10 @@ from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 _OWN_PREFIX = "REACTIVATION_"
+_SECRET = re.compile(r"(^|_)(KEY|TOKEN|URL|SECRET|PASSWORD|PROXY)(_|$)")  # names whose values are not shown
 _DAILY_CRON = re.compile(r"^(\d{1,2}) (\d{1,2}) \* \* \*$")
 
 
@@ -60,7 +61,8 @@ class Settings(BaseSettings):
     def load(cls, **overrides: object) -> Self:
         """Read the environment and `.env`; raise SettingsError naming the first wrong variable and its value."""
         known = {name.upper() for name in cls.model_fields}
-        unknown = sorted(name for name in os.environ if name.startswith(_OWN_PREFIX) and name not in known)
+        named = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(cls).env_vars)}
+        unknown = sorted(name for name in named if name.startswith(_OWN_PREFIX) and name not in known)
         if unknown:
             raise SettingsError(f"unknown variable {unknown[0]}: see the list of variables in the README")
         try:
@@ -68,7 +70,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-            value = "***" if "KEY" in name or "TOKEN" in name or "URL" in name else first["input"]
+            value = "***" if _SECRET.search(name) else first["input"]
             raise SettingsError(f"{name}={value!r}: {first['msg']}") from None
 
     @field_validator("reactivation_timezone")
@@ -98,6 +100,20 @@ class Settings(BaseSettings):
         if scheme.split("+")[0] not in {"postgresql", "postgres"} or not rest:
             raise ValueError("must start with postgresql://")
         return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.match(r"(rediss?|unix)://.", url.get_secret_value()):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("yclients_base_url", "waha_base_url")
+    @classmethod
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^/]", url):
+            raise ValueError("must start with http:// or https:// and name a host")
+        return url
 
     @property
     def scheduled_time(self) -> tuple[int, int]:
