@@ -40,12 +40,15 @@ class Lake:
         final.parent.mkdir(parents=True, exist_ok=True)
         draft = final.with_name(f".{uuid4().hex}.tmp")
         try:
-            if isinstance(frame, pl.DataFrame):
-                frame.write_parquet(draft, metadata=metadata)
-            else:
-                frame.sink_parquet(draft, metadata=metadata)
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
+            with draft.open(
+                "wb"
+            ) as file:  # opened here: a frame that fails may otherwise still open its draft after we removed it
+                if isinstance(frame, pl.DataFrame):
+                    frame.write_parquet(file, metadata=metadata)
+                else:
+                    frame.sink_parquet(file, metadata=metadata)
+                file.flush()
+                os.fsync(file.fileno())
             draft.replace(final)
         finally:
             draft.unlink(missing_ok=True)
