@@ -137,7 +137,7 @@ class Mirror:
             with (
                 rows.open("wb") as file,
                 psycopg.cursor() as cursor,
-                cursor.copy(f"COPY ({source.query}) TO STDOUT (FORMAT csv, NULL '\\N')") as copy,
+                cursor.copy(f"COPY ({source.query}) TO STDOUT (FORMAT csv)") as copy,
             ):
                 for chunk in copy:
                     file.write(chunk)

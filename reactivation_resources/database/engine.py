@@ -57,7 +57,7 @@ def copy_frame(connection: Connection, query: str, schema: FrameSchema, **parame
     psycopg: Any = connection.connection.driver_connection
     with (
         psycopg.cursor() as cursor,
-        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, NULL '\\N')", parameters or None) as copy,
+        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)", parameters or None) as copy,
     ):
         for chunk in copy:
             buffer.write(chunk)
@@ -73,9 +73,12 @@ def parse_copy(source: io.BytesIO | Path, schema: FrameSchema) -> pl.DataFrame:
 
 
 def scan_copy(source: io.BytesIO | Path, schema: FrameSchema) -> pl.LazyFrame:
-    """The lazy form of `parse_copy`, for files larger than memory."""
+    """The lazy form of `parse_copy`, for files larger than memory.
+
+    In COPY's plain CSV nothing between two commas is null and `""` is empty text: no text, however odd, can be taken for a null.
+    """
     raw = {name: _wire_type(kind) for name, kind in schema.items()}
-    frame = pl.scan_csv(source, has_header=False, schema=raw, null_values="\\N", empty_string_is_null=False)
+    frame = pl.scan_csv(source, has_header=False, schema=raw)
     return frame.with_columns(*(_typed(name, kind) for name, kind in schema.items() if _wire_type(kind) != kind))
 
 
@@ -108,7 +111,9 @@ def migrate(url: str, revision: str = "head") -> None:
         with engine.connect() as connection:
             version = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
             if version < MINIMUM_VERSION:
-                raise DatabaseError(f"PostgreSQL 14 or newer is needed, the server is {version // 10000}")
+                raise DatabaseError(
+                    f"PostgreSQL {MINIMUM_VERSION // 10000} or newer is needed, the server is {version // 10000}"
+                )
             connection.execute(text("SELECT pg_advisory_lock(hashtext('reactivation-migrate'))"))
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS dagster"))  # Dagster's own tables, out of our way
             connection.commit()

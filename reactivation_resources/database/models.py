@@ -524,7 +524,16 @@ class Consent(Base):
     at: Mapped[datetime]
 
     __table_args__ = (
-        Index("uq_consents_entry", "company_id", "client_id", "purpose", "granted", "basis", unique=True),
+        Index(
+            "uq_consents_entry",
+            "company_id",
+            text("coalesce(client_id, 0)"),
+            "purpose",
+            "granted",
+            "basis",
+            "at",
+            unique=True,
+        ),
     )
 
 

@@ -58,7 +58,7 @@ def upgrade() -> None:
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('consent_id', name=op.f('pk_consents'))
     )
-    op.create_index('uq_consents_entry', 'consents', ['company_id', 'client_id', 'purpose', 'granted', 'basis'], unique=True)
+    op.create_index('uq_consents_entry', 'consents', ['company_id', sa.text('coalesce(client_id, 0)'), 'purpose', 'granted', 'basis', 'at'], unique=True)
     op.create_table('contacts',
     sa.Column('company_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('phone', sa.Text(), nullable=False),
