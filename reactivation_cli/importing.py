@@ -63,5 +63,8 @@ def _print(report: ImportReport) -> None:
 
 def write_example(directory: Path) -> None:
     """Write an example book."""
-    write_template(directory)
+    try:
+        write_template(directory)
+    except FileExistsError as error:
+        fail(f"{error}: choose an empty folder")
     stderr.print(f"an example book is in {directory}: import it with `reactivation import {directory}`")

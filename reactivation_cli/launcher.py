@@ -52,7 +52,9 @@ def prepare_home(platform: Platform) -> Path:
     migrate(platform.urls.database_url)
     folder = platform.settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).resolve().parents[1] / "dagster.yaml", folder / "dagster.yaml")
+    package = Path(__file__).resolve().parent
+    shipped = next(path for path in (package.parent / "dagster.yaml", package / "dagster.yaml") if path.is_file())
+    shutil.copyfile(shipped, folder / "dagster.yaml")
     return folder
 
 
