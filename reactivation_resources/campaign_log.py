@@ -210,8 +210,8 @@ class CampaignLog:
             _insert_deferrals(connection, [row for row in fresh if row["decision"] == "deferred"])
 
     def without_slots(self, day: date) -> list[str]:
-        """Planned campaigns of `day` that no slots have been looked up for."""
-        return self._ids("slots IS NULL", day)
+        """Planned campaigns of `day` that no slots have been looked up for; one that has its text by now goes without."""
+        return self._ids("slots IS NULL AND message_text IS NULL", day)
 
     def without_text(self, day: date) -> list[str]:
         """Planned campaigns of `day` that have no message yet."""
@@ -226,7 +226,7 @@ class CampaignLog:
         """Store each campaign's ranked slots (empty list: looked up, none found); those already stored stay."""
         statement = text(
             "UPDATE reactivation_campaigns SET slots = CAST(:slots AS jsonb), slots_checked_at = :at"
-            " WHERE campaign_id = CAST(:campaign AS uuid) AND slots IS NULL AND status = 'planned'"
+            " WHERE campaign_id = CAST(:campaign AS uuid) AND slots IS NULL AND message_text IS NULL AND status = 'planned'"
         )
         parameters = [
             {"campaign": campaign, "slots": json.dumps(slots, default=str), "at": checked_at}

@@ -52,15 +52,18 @@ class World:
             yield url
 
     @contextmanager
-    def simulation(self, database_url: str, home: Path, start: datetime = START) -> Iterator[Simulation]:
+    def simulation(
+        self, database_url: str, home: Path, start: datetime = START, redis_url: str | None = None
+    ) -> Iterator[Simulation]:
         """The platform over `database_url` in the town as it stands."""
-        with restored_environment(), simulation_in(self.town, self.settings(database_url, home), start) as simulation:
+        settings = self.settings(database_url, home, redis_url)
+        with restored_environment(), simulation_in(self.town, settings, start) as simulation:
             yield simulation
 
-    def settings(self, database_url: str, home: Path) -> Settings:
+    def settings(self, database_url: str, home: Path, redis_url: str | None = None) -> Settings:
         return Settings.load(
             database_url=database_url,
-            redis_url=self.redis_url,
+            redis_url=redis_url or self.redis_url,
             reactivation_home=home,
             reactivation_timezone="Europe/Moscow",
         )
