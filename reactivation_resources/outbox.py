@@ -151,9 +151,9 @@ class Outbox:
         return {name: count for name, count in row._asdict().items() if count}
 
     def next_planned_at(self) -> datetime | None:
-        """The next instant at which a campaign that now waits becomes due."""
-        query = """SELECT min(greatest(send_after, coalesce(lease_until, send_after))) FROM reactivation_campaigns
-            WHERE status IN ('planned', 'claimed') AND (send_after > :now OR lease_until > :now)"""
+        """The next instant at which a campaign that now waits becomes due, or one whose answer is outstanding must be given up."""
+        query = """SELECT min(greatest(lease_until, CASE WHEN status <> 'sending' THEN send_after END)) FROM reactivation_campaigns
+            WHERE status IN ('planned', 'claimed', 'sending') AND (lease_until > :now OR (status <> 'sending' AND send_after > :now))"""
         with self.database.begin() as connection:
             found: datetime | None = connection.execute(text(query), {"now": self.clock.now()}).scalar_one()
         return found
@@ -179,25 +179,27 @@ class Outbox:
         with self.database.begin() as connection:
             lock_accounts(connection, [account_id])
             now = self.clock.now()
-            state = standing(connection, account_id, now, **self._platform)
-            if state.reason or state.account is None:
-                return Held(state.reason, state.until)
-            due = [
+            due = select(CAMPAIGNS).where(
                 CAMPAIGNS.c.account_id == account_id,
-                CAMPAIGNS.c.company_id == state.account.company_id,
                 CAMPAIGNS.c.status.in_([Status.PLANNED, Status.CLAIMED]),
                 or_(CAMPAIGNS.c.lease_until.is_(None), CAMPAIGNS.c.lease_until <= now),
                 CAMPAIGNS.c.send_after <= now,
                 CAMPAIGNS.c.expires_at > now,
                 CAMPAIGNS.c.message_text.is_not(None),
-            ]
+            )
+            if connection.execute(due.limit(1)).first() is None:
+                return None
+            state = standing(connection, account_id, now, **self._platform)
+            if state.reason or state.account is None:
+                return Held(state.reason, state.until)
+            ours = due.where(CAMPAIGNS.c.company_id == state.account.company_id)
+            lane = ours if state.cold else ours.where(CAMPAIGNS.c.lane == "warm")
             order = (CAMPAIGNS.c.send_after, CAMPAIGNS.c.priority.desc(), CAMPAIGNS.c.campaign_id)
-            query = select(CAMPAIGNS).order_by(*order).limit(1).with_for_update(skip_locked=True)
-            lane = [] if state.cold else [CAMPAIGNS.c.lane == "warm"]
-            campaign = connection.execute(query.where(*due, *lane)).one_or_none()
+            campaign = connection.execute(
+                lane.order_by(*order).limit(1).with_for_update(skip_locked=True)
+            ).one_or_none()
             if campaign is None:
-                waiting = not state.cold and connection.execute(query.where(*due)).one_or_none() is not None
-                return Held("cold_lane") if waiting else None
+                return None if state.cold else Held("cold_lane")
             if campaign.status == Status.CLAIMED:
                 campaign = self._release(connection, campaign, now)
             move(connection, campaign, Event.CLAIM, now, lease_owner=owner, lease_until=now + CLAIM_LEASE)

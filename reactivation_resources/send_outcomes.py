@@ -52,6 +52,8 @@ def store_lost(connection: Connection, campaign: Row[Any], words: str, now: date
 
 
 def _reject(connection: Connection, campaign: Row[Any], rejected: Rejected, now: datetime) -> None:
+    if campaign.status not in (Status.SENDING, Status.UNKNOWN):
+        return
     words = f"{rejected.code}: {rejected.words}"
     if campaign.status != Status.SENDING or not rejected.retryable:
         hear(connection, campaign, "failed", now, error=words)

@@ -95,12 +95,12 @@ def _full(rows: Sequence[Row[Any]], limits: Limits, now: datetime) -> tuple[str,
     if claimed:
         return "claimed_elsewhere", max(claimed)
     times = [row.sending_at for row in rows]
-    if sum(1 for row in rows if row.status == Status.SENDING) >= limits.concurrent:
-        return "concurrent_limit", None
     for reason, limit, span in (("daily_limit", limits.daily, DAY), ("hourly_limit", limits.hourly, HOUR)):
         recent = [at for at in times if at > now - span]
         if len(recent) >= limit:
             return reason, recent[limit - 1] + span if limit else None
+    if sum(1 for row in rows if row.status == Status.SENDING) >= limits.concurrent:
+        return "concurrent_limit", None
     gap = timedelta(seconds=limits.min_gap_s)
     if times and times[0] + gap > now:
         return "min_gap", times[0] + gap
