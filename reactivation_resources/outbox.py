@@ -212,6 +212,7 @@ class Outbox:
                 phone=campaign.phone,
                 owner=owner,
             )
+            self.checkpoint("claiming")
         self.checkpoint("claimed")
         return claim
 

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -16,7 +17,7 @@ from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.inbox import Inbox
-from reactivation_resources.outbox import Outbox
+from reactivation_resources.outbox import Claim, Cleared, Held, Outbox
 from tests.resources.sending_world import (
     NOON,
     Gateway,
@@ -26,12 +27,22 @@ from tests.resources.sending_world import (
     campaign,
     execute,
     phone_of,
+    reply,
     rows,
     running_gateway,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHECKPOINTS = ["claimed", "clearing", "before_send", "after_send", "before_commit", "completed", "recovering"]
+CHECKPOINTS = [
+    "claiming",
+    "claimed",
+    "clearing",
+    "before_send",
+    "after_send",
+    "before_commit",
+    "completed",
+    "recovering",
+]
 END = NOON + timedelta(hours=7)
 
 
@@ -143,6 +154,62 @@ def test_eight_dispatchers_never_exceed_the_limits(
     assert all((later - earlier).total_seconds() >= gap for earlier, later in pairwise(times))
 
 
+def test_two_dispatchers_in_the_same_moment_claim_one_campaign_of_an_account(database: Database) -> None:
+    account_id = add_salon(database)
+    for client in (1, 2):
+        add_campaign(database, client)
+    clock = SimulatedClock(NOON)
+    taken: list[object] = []
+    rivals: list[threading.Thread] = []
+
+    def checkpoint(name: str) -> None:
+        if name == "claiming":
+            second = Outbox(database, clock)
+            rivals.append(meanwhile(database, lambda: taken.append(second.claim_one("two", account_id))))
+
+    assert isinstance(Outbox(database, clock, checkpoint=checkpoint).claim_one("one", account_id), Claim)
+    rivals[0].join()
+    assert [type(one) for one in taken] == [Held]
+    assert statuses(database) == Counter(claimed=1, planned=1)
+
+
+def test_a_status_event_in_the_very_moment_of_storing_the_answer_is_not_lost(
+    database: Database, gateway: Gateway
+) -> None:
+    add_salon(database)
+    campaign_id = add_campaign(database, 1)
+    inbox = Inbox(database)
+    rivals: list[threading.Thread] = []
+
+    def checkpoint(name: str) -> None:
+        if name == "before_commit":
+            event = ack("delivered", "3EB00001")
+            rivals.append(meanwhile(database, lambda: inbox.store("waha", [event], NOON)))
+
+    dispatch_due(Outbox(database, SimulatedClock(NOON), checkpoint=checkpoint), {"waha": Waha(gateway.url)}, "one")
+    rivals[0].join()
+    assert campaign(database, campaign_id).status == "delivered"
+
+
+def test_a_stop_in_the_very_moment_of_the_last_check_waits_for_it_or_wins(database: Database) -> None:
+    add_salon(database)
+    campaign_id = add_campaign(database, 1)
+    inbox = Inbox(database)
+    rivals: list[threading.Thread] = []
+
+    def checkpoint(name: str) -> None:
+        if name == "clearing":
+            event = reply("стоп", phone_of(1))
+            rivals.append(meanwhile(database, lambda: inbox.store("waha", [event], NOON)))
+
+    outbox = Outbox(database, SimulatedClock(NOON), checkpoint=checkpoint)
+    (claim,) = outbox.claim("one")
+    assert isinstance(outbox.begin_sending(claim), Cleared)
+    rivals[0].join()
+    assert campaign(database, campaign_id).status == "sending"  # the check was first, so the message is on its way
+    assert rows(database, "SELECT phone FROM suppressions") == [(phone_of(1),)]
+
+
 def test_a_connection_dropped_between_send_and_commit_is_made_anew_and_the_outcome_stored(
     database: Database, gateway: Gateway
 ) -> None:
@@ -242,3 +309,13 @@ def drop_connections(database: Database) -> None:
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
+
+
+def meanwhile(database: Database, act: Callable[[], object]) -> threading.Thread:
+    """Start `act` beside us; returns once it has ended or waits for a lock that we hold."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while thread.is_alive() and rows(database, blocked) == [(0,)]:
+        pass
+    return thread
