@@ -93,7 +93,7 @@ def materialize_days(
 ) -> dg.MaterializeResult:
     """Compute, validate and write the frame of every partition of the run (one, or a range in a backfill).
 
-    `describe` gives a day's numbers and tables, `picture` its picture as Markdown; a backfill of many days draws none.
+    `describe` gives a day's numbers and tables, `picture` its picture as Markdown; a backfill of many days draws its last one.
     A frame that breaks its contract is not written: the check fails and stops what depends on it.
     """
     from reactivation_core.contracts import CONTRACTS, broken_days, column_types
@@ -128,9 +128,9 @@ def materialize_days(
                 "dagster/column_schema": schema,
                 **describe(frame),
             }
-            if len(days) == 1:
+            if day == days[-1]:
                 metadata["picture"] = dg.MetadataValue.md(picture(day, frame))
-            else:
+            if len(days) > 1:
                 context.add_asset_metadata(metadata, partition_key=day.isoformat())
                 metadata = {}
     results = [
