@@ -54,9 +54,14 @@ class RateLimiter:
             import redis
 
             try:
-                return self._take_shared() / 1e6
+                wait = self._take_shared() / 1e6
             except redis.RedisError:
                 pass  # the limit still holds within this process
+            else:
+                if wait <= 0:
+                    with self._lock:
+                        self._calls.append(time.monotonic())  # in case Redis is away for the next one
+                return wait
         with self._lock:
             now = time.monotonic()
             wait = max(
@@ -70,8 +75,13 @@ class RateLimiter:
     def _take_shared(self) -> int:
         if self._shared is None:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
 
-            client = redis.Redis.from_url(self._redis_url or "", socket_timeout=2, socket_connect_timeout=2)
+            # No retries: a call must not wait longer for its place than for its answer.
+            client = redis.Redis.from_url(
+                self._redis_url or "", socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+            )
             script = client.register_script(_TAKE)
             windows = [value for calls, seconds in self._limits for value in (calls, round(seconds * 1_000_000))]
             self._shared = lambda: int(script(keys=[self._key], args=[*windows, uuid.uuid4().hex]))
