@@ -4,6 +4,7 @@ A thin client of the few calls we need. Reads are retried, within bounds and wit
 never an empty answer, so that an outage cannot look like "no visits" or "no free slots".
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,8 @@ from typing import Any
 
 import httpx
 import polars as pl
-from reactivation_core.local_time import local_to_instant, parse_zone
 
+from reactivation_core.local_time import local_to_instant, parse_zone
 from reactivation_resources.database.engine import FrameSchema
 from reactivation_resources.rate_limit import Limits, RateLimiter
 
@@ -31,6 +32,9 @@ SLOTS_SCHEMA: FrameSchema = {
     "starts_at": pl.Datetime("us", "UTC"),
     "length_s": pl.Int64,
 }
+
+
+_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # escapes of NUL and of half a character, which no table takes
 
 
 class CrmError(RuntimeError):
@@ -59,7 +63,6 @@ class SlotAnswer:
 
     slots: pl.DataFrame
     failed: dict[int, str] = field(default_factory=dict)
-    calls: int = 0
 
 
 class YClients:
@@ -157,7 +160,7 @@ class YClients:
         slots = pl.DataFrame(good, schema=SLOTS_SCHEMA, orient="row").sort(
             "company_id", "service_id", "staff_id", "starts_at"
         )
-        return SlotAnswer(slots=slots, failed=failed, calls=len(asked))
+        return SlotAnswer(slots=slots, failed=failed)
 
     def _book_times(self, question: SlotQuestion) -> list[tuple[int, int, int, datetime, int]]:
         path = f"book_times/{question.company_id}/{question.staff_id}/{question.day.isoformat()}"
@@ -178,19 +181,31 @@ class YClients:
     # ------------------------------------------------------------ transport
 
     def _pages(self, path: str, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Rows of all pages, each id once. A short page is no end: it ends on an empty page or when all have been seen."""
-        seen: set[Any] = set()
+        """Rows of all pages, each id once. A short page is no end: it ends on an empty page or when all have been seen.
+
+        Raises CrmError when the same page comes again although there should be more: what is missing cannot be told.
+        """
+        seen: set[str] = set()
+        before: list[str] = []
         page = 1
         while True:
             data, meta = self._get(path, {**parameters, "page": str(page), "count": str(PAGE)})
             rows = _rows(data)
-            for row in rows:
-                if row.get("id") not in seen:
-                    seen.add(row.get("id"))
+            keys = [
+                str(row["id"] if row.get("id") is not None else row) for row in rows
+            ]  # without an id: not ours to reject
+            for key, row in zip(keys, rows, strict=True):
+                if key not in seen:
+                    seen.add(key)
                     yield row
-            total = meta.get("total_count")
-            if not rows or (total is not None and len(seen) >= int(total)):
+            total = str(meta.get("total_count"))
+            if not rows or (total.isdecimal() and len(seen) >= int(total)):
                 return
+            if keys == before:
+                if not total.isdecimal():
+                    return
+                raise CrmError(f"{path}: page {page} repeats the one before, {len(seen)} of {total} rows seen")
+            before = keys
             page += 1
 
     def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -213,9 +228,11 @@ class YClients:
         if html or response.status_code == 429 or response.status_code >= 500:
             raise _PassingError(f"{path}: HTTP {response.status_code}", response)
         try:
-            body = response.json()
+            body = response.json(parse_constant=str)
         except ValueError as error:
             raise CrmError(f"{path}: the answer is not JSON", status=response.status_code) from error
+        if _UNSTORABLE.search(response.content):
+            body = _storable(body)
         if response.status_code >= 400:
             message = _message(body) or "refused"
             raise CrmError(
@@ -235,7 +252,7 @@ class _PassingError(CrmError):
     def __init__(self, message: str, response: httpx.Response) -> None:
         super().__init__(message, status=response.status_code)
         delay = response.headers.get("retry-after", "")
-        self.delay = float(delay) if delay.isdigit() else None
+        self.delay = float(delay) if delay.isascii() and delay.isdigit() else None
 
 
 def _pause(error: CrmError, attempt: int) -> float:
@@ -255,6 +272,17 @@ def _mapping(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CrmError(f"expected an object, got {type(data).__name__}")
     return data
+
+
+def _storable(value: Any) -> Any:
+    """The JSON value with texts that can be stored: no NUL, no half of a character."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    return value
 
 
 def _message(body: Any) -> str:
