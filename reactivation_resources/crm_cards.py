@@ -27,8 +27,8 @@ def service_row(company_id: int, card: Card) -> Row:
         "title": _text(card, "title"),
         "category": str(card["category_id"]) if card.get("category_id") else None,
         "list_price": _money(card.get("price_min"), "price_min"),
-        "duration_s": _integer(card, "duration") if card.get("duration") else None,
-        "active": str(card.get("active", 1)) == "1",
+        "duration_s": (_integer(card, "duration") or None) if card.get("duration") else None,
+        "active": _flag(card.get("active", 1)),
     }
 
 
@@ -38,10 +38,10 @@ def staff_row(company_id: int, card: Card, services: list[Card]) -> Row:
     does = sorted(
         _integer(service, "id")
         for service in services
-        if any(str(worker.get("id")) == str(staff_id) for worker in service.get("staff") or [])
+        if _readable(service) and any(str(worker.get("id")) == str(staff_id) for worker in service.get("staff") or [])
     )
     employee = card.get("employee")
-    gone = any(str(card.get(flag) or 0) not in ("0", "False") for flag in ("fired", "hidden", "status", "is_deleted"))
+    gone = any(_flag(card.get(flag)) for flag in ("fired", "hidden", "status", "is_deleted"))
     return {
         "company_id": company_id,
         "staff_id": staff_id,
@@ -60,7 +60,7 @@ def client_row(company_id: int, card: Card) -> Row:
         "client_id": _integer(card, "id"),
         "name": str(card.get("name") or ""),
         "phone_raw": str(card.get("phone") or "") or None,
-        "mailing_refused": str(card.get("sms_not") or 0) == "1",
+        "mailing_refused": _flag(card.get("sms_not")),
         "blacklisted": any(str(tag.get("title", "")).strip().lower() in _BLACKLIST for tag in categories),
     }
 
@@ -72,17 +72,16 @@ def record_rows(company_id: int, card: Card, zone: ZoneInfo) -> list[Row]:
     status = _STATUS.get(_integer(card, "attendance"))
     if status is None:
         raise ValueError(f"attendance={card['attendance']!r}: not one of -1, 0, 1, 2")
-    if status == "booked" and str(card.get("confirmed", 1)) == "0":
+    if status == "booked" and not _flag(card.get("confirmed", 1)):
         status = "cancelled"
-    local = datetime.fromisoformat(_text(card, "date"))  # the wall clock is right where the offset has been seen wrong
     common = {
         "company_id": company_id,
         "record_id": _integer(card, "id"),
         "client_id": _integer(card["client"], "id"),
-        "starts_at": local_to_instant(local, zone),
+        "starts_at": _start(card, zone),
         "staff_id": _integer(card, "staff_id") if card.get("staff_id") else None,
         "status": status,
-        "deleted": str(card.get("deleted") or 0) not in ("0", "False"),
+        "deleted": _flag(card.get("deleted")),
         "created_at": _instant(card, "create_date"),
     }
     services = card.get("services") or [{}]
@@ -91,17 +90,30 @@ def record_rows(company_id: int, card: Card, zone: ZoneInfo) -> list[Row]:
         | {
             "line": line,
             "service_id": _integer(service, "id") if service else None,
-            "price": _money(service.get("cost"), "cost") * int(service.get("amount") or 1) if service else None,
+            "price": _cost(service) if service else None,
         }
         for line, service in enumerate(services)
     ]
 
 
+def _readable(service: Card) -> bool:
+    """Whether the service's own card can be read; one that cannot is rejected by itself and spoils no staff member's."""
+    return str(service.get("id")).isdecimal() and isinstance(service.get("staff") or [], list)
+
+
+def _flag(value: Any) -> bool:
+    """A yes or no, which travels as 0 and 1, as their texts, as a boolean or as nothing."""
+    return str(value).strip().lower() not in ("", "0", "false", "none")
+
+
 def _integer(card: Card, field: str) -> int:
     try:
-        return int(card[field])
-    except (KeyError, TypeError, ValueError):
+        number = int(card[field])
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{field}={card.get(field)!r}: not an integer") from None
+    if abs(number) >= 2**63:
+        raise ValueError(f"{field}={number}: not an integer of a sensible size")
+    return number
 
 
 def _text(card: Card, field: str) -> str:
@@ -111,21 +123,35 @@ def _text(card: Card, field: str) -> str:
     return value.strip()
 
 
+def _cost(service: Card) -> Decimal:
+    amount = _integer(service, "amount") if service.get("amount") else 1
+    return _money(_money(service.get("cost"), "cost") * amount, "cost times amount")
+
+
 def _money(value: Any, field: str) -> Decimal:
     try:
         amount = Decimal(str(value or 0)).quantize(Decimal("0.01"))
+        sensible = 0 <= amount < Decimal(10) ** 12
     except InvalidOperation:
-        raise ValueError(f"{field}={value!r}: not an amount") from None
-    if amount < 0 or amount >= Decimal(10) ** 12:
+        sensible = False
+    if not sensible:
         raise ValueError(f"{field}={value!r}: not an amount")
     return amount
+
+
+def _start(card: Card, zone: ZoneInfo) -> datetime:
+    """When the visit starts, by the salon's wall clock: it is right where the offset has been seen wrong."""
+    try:
+        return local_to_instant(datetime.fromisoformat(_text(card, "date")), zone)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"date={card.get('date')!r}: not a local time") from error
 
 
 def _instant(card: Card, field: str) -> datetime:
     try:
         instant = datetime.fromisoformat(str(card.get(field)))
-    except ValueError:
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{field}={card.get(field)!r}: not a time") from None
-    if instant.tzinfo is None:
-        raise ValueError(f"{field}={card.get(field)!r}: without a zone")
-    return instant.astimezone(UTC)
+    raise ValueError(f"{field}={card.get(field)!r}: without a zone")
