@@ -5,6 +5,7 @@ A crash repeats work and never loses it: the watermark moves with the rows it st
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,16 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from reactivation_core.local_time import parse_zone
 from reactivation_core.phones import normalise_phone
 from reactivation_resources.crm_cards import Card, Row, client_row, record_rows, service_row, staff_row
 from reactivation_resources.database.engine import Database, FrameSchema
-from reactivation_resources.upsert import replace_record_lines, upsert
+from reactivation_resources.upsert import bump, replace_record_lines, upsert
 from reactivation_resources.yclients import CrmError, YClients
+
+log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=15)
 FIRST_LOAD = timedelta(days=730)
@@ -75,6 +79,13 @@ def sync_companies(
         except CrmError as error:
             report.failed[row.company_id] = str(error)
             _note_failure(database, row.company_id, error)
+        except OperationalError:  # the database is away: that is nobody's own failure
+            raise
+        except Exception as error:  # whatever one company's data holds, the others go on
+            # A database's words may quote a client's name or phone: only those of our own checks are passed on.
+            words = f": {error}" if type(error) is ValueError else ""
+            report.failed[row.company_id] = f"{type(error).__name__}{words}"
+            log.warning("company %s could not be mirrored: %s", row.company_id, report.failed[row.company_id])
         progress(row.company_id)
     return report
 
@@ -89,7 +100,7 @@ def _sync_company(
     now: datetime,
     report: SyncReport,
 ) -> None:
-    changed_after = (watermark - OVERLAP).astimezone(zone).strftime("%Y-%m-%dT%H:%M:%S") if watermark else None
+    changed_after = _wall_time(watermark - OVERLAP, zone) if watermark else None
     start = None if watermark else (now - FIRST_LOAD).astimezone(zone).date()
     services, staff = crm.services(company_id), crm.staff(company_id)
     clients = list(crm.clients(company_id, changed_after))
@@ -102,27 +113,36 @@ def _sync_company(
             try:
                 rows += parse(card)
             except (ValueError, AttributeError, TypeError) as error:
-                rejected.append({"source": f"yclients/{source}", "card": card, "reason": str(error)})
+                rejected.append({"source": f"yclients/{company_id}/{source}", "card": card, "reason": str(error)})
         return rows
 
     def with_phone(row: Row) -> Row:
         return row | {"phone": normalise_phone(row["phone_raw"], country)}
 
     frames = {
-        "services": _frame(read(services, "services", lambda card: [service_row(company_id, card)]), _SERVICES),
+        "services": _frame(
+            read(services, "services", lambda card: [service_row(company_id, card)]), _SERVICES, ("service_id",)
+        ),
         "staff": _frame(
             [with_phone(row) for row in read(staff, "staff", lambda card: [staff_row(company_id, card, services)])],
             _STAFF,
+            ("staff_id",),
         ),
         "clients": _frame(
-            [with_phone(row) for row in read(clients, "clients", lambda card: [client_row(company_id, card)])], _CLIENTS
+            [with_phone(row) for row in read(clients, "clients", lambda card: [client_row(company_id, card)])],
+            _CLIENTS,
+            ("client_id",),
         ),
     }
-    lines = _frame(read(records, "records", lambda card: record_rows(company_id, card, zone)), _RECORDS)
+    lines = _frame(
+        read(records, "records", lambda card: record_rows(company_id, card, zone)), _RECORDS, ("record_id", "line")
+    )
+    nobodys = [int(card["id"]) for card in records if str(card.get("id")).isdecimal() and not card.get("client")]
     with database.begin() as connection:
         for table, frame in frames.items():
             report.changed[table] = report.changed.get(table, 0) + upsert(connection, table, frame)
-        report.changed["records"] = report.changed.get("records", 0) + replace_record_lines(connection, lines)
+        changed = replace_record_lines(connection, lines) + _forget_lines(connection, company_id, nobodys)
+        report.changed["records"] = report.changed.get("records", 0) + changed
         report.rejected += _keep(connection, company_id, rejected)
         connection.execute(
             text("UPDATE companies SET changed_after = :now, crm_status = 'active' WHERE company_id = :company"),
@@ -130,8 +150,32 @@ def _sync_company(
         )
 
 
-def _frame(rows: list[Row], schema: FrameSchema) -> pl.DataFrame:
-    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row")
+def _wall_time(instant: datetime, zone: ZoneInfo) -> str:
+    """The salon's wall time by which to ask for what changed since `instant`; of an hour shown twice, never the later reading."""
+    local = instant.astimezone(zone)
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    if first is not None and second is not None and first > second:  # the CRM may take the second reading
+        local = local.replace(tzinfo=None) - (first - second)
+    return local.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _frame(rows: list[Row], schema: FrameSchema, keys: tuple[str, ...]) -> pl.DataFrame:
+    """The rows as a frame; of rows with the same key, which the CRM may send as different cards, the last."""
+    frame = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row")
+    return frame.unique(["company_id", *keys], keep="last", maintain_order=True)
+
+
+def _forget_lines(connection: Connection, company_id: int, record_ids: list[int]) -> int:
+    """Delete the lines of journal rows that have lost their client: a booking that became a note or a break of the salon's own."""
+    if not record_ids:
+        return 0
+    statement = text(
+        "DELETE FROM record_lines WHERE company_id = :company AND record_id = ANY(CAST(:records AS bigint[]))"
+    )
+    gone = connection.execute(statement, {"company": company_id, "records": record_ids}).rowcount
+    if gone:
+        bump(connection, "records")
+    return gone
 
 
 def _keep(connection: Connection, company_id: int, rejected: list[Row]) -> int:
