@@ -1,0 +1,98 @@
+"""A campaign day that kills itself: `python -m tests.assets.killed_day JSON`. What it leaves behind is the test's to look at."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import event
+
+from reactivation_cli.launcher import Progress
+from reactivation_cli.simulation import Simulation, simulation_in
+from reactivation_resources.database.engine import Database
+from reactivation_resources.settings import Settings
+from reactivation_sandbox.process import Town
+from tests.assets.town_world import DAY, START
+
+SENDING_STEPS = 3
+STATEMENTS = ("before_cursor_execute", "commit")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When to die: before the n-th statement or commit, or when a step of the daily job starts."""
+
+    statement: int = 0
+    step: str = ""
+
+
+def live(simulation: Simulation, progress: Progress | None = None) -> None:
+    """The daily job, then the first moments at which something is due."""
+    simulation.launcher.run("daily_campaigns", partition=DAY.isoformat(), progress=progress)
+    for _ in range(SENDING_STEPS):
+        due = simulation.platform.outbox.next_planned_at()
+        if due is not None:
+            simulation.advance_to(due)
+        simulation.launcher.run("send_due", partition=DAY.isoformat())
+
+
+def at_statement(database: Database, number: int, end: Callable[[], None]) -> Callable[[], None]:
+    """Call `end` before the `number`-th statement or commit from now on. Returns what stops the counting."""
+    passed = count(1)
+
+    def listen(*_: Any) -> None:
+        if next(passed) == number:
+            end()
+
+    for name in STATEMENTS:
+        event.listen(database.engine, name, listen)
+
+    def stop() -> None:
+        for name in STATEMENTS:
+            event.remove(database.engine, name, listen)
+
+    return stop
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def job_for(town: Town, settings: Settings, kill: Kill) -> str:
+    """The argument of `main`."""
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    card = {name: getattr(town, name) for name in Town.__dataclass_fields__ if name != "http"}
+    return json.dumps(
+        {
+            "town": card,
+            "database_url": settings.database_url.get_secret_value(),
+            "redis_url": settings.redis_url.get_secret_value(),
+            "home": str(settings.home),
+            "kill": asdict(kill),
+        }
+    )
+
+
+def main(argument: str) -> None:
+    job = json.loads(argument)
+    kill = Kill(**job["kill"])
+    with httpx.Client(base_url=job["town"]["url"], timeout=60, trust_env=False) as http:
+        town = Town(**job["town"], http=http)
+        settings = Settings.load(
+            database_url=job["database_url"], redis_url=job["redis_url"], reactivation_home=Path(job["home"])
+        )
+        with simulation_in(town, settings, START) as simulation:
+            if kill.statement:
+                at_statement(simulation.platform.database, kill.statement, die)
+            live(simulation, lambda step, moment: die() if (step, moment) == (kill.step, "STEP_START") else None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
