@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from reactivation_api.server import refuse_unsigned_webhooks
 from reactivation_cli import children
@@ -54,7 +56,7 @@ def up(settings: Settings) -> int:
         try:
             _run(settings, told)
         except (UpError, SettingsError, EmbeddedServerError, DatabaseError) as error:
-            stderr.print(f"[red]error:[/red] {error}", highlight=False, markup=not isinstance(error, UpError))
+            stderr.print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
             return 1
     stderr.print("stopped")
     return 0
@@ -68,7 +70,11 @@ def _run(settings: Settings, told: threading.Event) -> None:
         stderr.print("starting the servers…")
         platform = Platform(settings, SystemClock(), stack.enter_context(servers_for(settings)))
         stack.callback(platform.close)
-        dagster_home = prepare_home(platform)
+        try:
+            dagster_home = prepare_home(platform)
+        except OperationalError as error:
+            words = str(error.orig).partition("\n")[0]
+            raise UpError(f"PostgreSQL cannot be used: {words}. Start it, or correct or unset DATABASE_URL") from None
         if told.is_set():
             return
         stderr.print("starting Dagster and the HTTP API…")
@@ -132,7 +138,7 @@ def _wait_until_ready(running: list[Child], ui_port: int, api_port: int, told: t
 
 def _not_ready(ui_port: int, api_port: int) -> str:
     """What does not answer yet, or "". Raises UpError for a code location that cannot be loaded."""
-    if _get(f"http://{HOST}:{api_port}/readyz") is None:
+    if _get(f"http://{HOST}:{api_port}/healthz") is None:
         return "the HTTP API"
     answer = _get(f"http://{HOST}:{ui_port}/graphql", {"query": _HEALTH})
     if answer is None:
@@ -193,6 +199,8 @@ def _announce(platform: Platform, ui_port: int, api_port: int) -> None:
     screen.print(f"Dagster UI  http://{HOST}:{ui_port}", soft_wrap=True)
     screen.print(f"HTTP API    http://{HOST}:{api_port}/api/reactivation", soft_wrap=True)
     screen.print(f"logs        {platform.settings.home / 'logs'}", soft_wrap=True)
+    if _get(f"http://{HOST}:{api_port}/readyz") is None:  # it works without Redis, only less
+        screen.print("[yellow]not everything answers:[/yellow] `reactivation doctor` says what, and what to do")
     with platform.database.begin() as connection:
         companies = connection.execute(text("SELECT count(*) FROM companies")).scalar_one()
     if not companies:

@@ -157,6 +157,17 @@ def test_a_chosen_port_that_is_taken_is_named_with_its_variable(tmp_path: Path) 
             assert not (up.home / "postgres").exists()  # found out before anything is started
 
 
+def test_a_database_that_does_not_answer_is_an_error_without_its_password(tmp_path: Path, redis_url: str) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://somebody:s3cret@127.0.0.1:1/nothing", "REDIS_URL": redis_url}
+    with started(tmp_path, **nowhere) as up:
+        assert up.process.wait(60) == 1
+        words = up.output.read_text()
+        assert "error: PostgreSQL cannot be used" in words
+        assert "DATABASE_URL" in words
+        assert "s3cret" not in words
+        assert "Traceback" not in words
+
+
 def test_a_channel_without_its_webhook_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with started(tmp_path, WAHA_BASE_URL="http://127.0.0.1:1") as up:
         assert up.process.wait(60) == 1
