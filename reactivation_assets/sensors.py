@@ -5,7 +5,7 @@ idempotent; a run key is the second line only.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 from sqlalchemy import text
@@ -13,6 +13,7 @@ from sqlalchemy import text
 from reactivation_assets.jobs import read_replies, send_due
 from reactivation_assets.resources import PlatformParam
 from reactivation_resources.database.engine import Database
+from reactivation_resources.sending_checks import standing
 from reactivation_resources.settings import Settings
 
 _IN_FLIGHT = [
@@ -23,14 +24,35 @@ _IN_FLIGHT = [
 ]
 
 
-def due_sends(database: Database, now: datetime) -> tuple[int, datetime | None]:
-    """How many campaigns are due at `now`, and the send time of the oldest."""
-    query = text(
-        "SELECT count(*), min(send_after) FROM reactivation_campaigns"
-        " WHERE status IN ('planned', 'claimed') AND send_after <= :now AND message_text IS NOT NULL"
-    )
+# A process that was killed leaves its run as under way; no run takes this long, and two at once do no harm.
+_LONGEST_RUN = timedelta(minutes=15)
+
+_DUE = """
+SELECT account_id, count(*) AS campaigns, min(send_after) AS oldest FROM reactivation_campaigns
+WHERE status IN ('planned', 'claimed') AND send_after <= :now AND expires_at > :now AND message_text IS NOT NULL
+  AND (lease_until IS NULL OR lease_until <= :now) AND account_id IS NOT NULL
+GROUP BY account_id ORDER BY account_id
+"""
+_LEFT_OVER = """
+SELECT count(*), min(send_after) FROM reactivation_campaigns
+WHERE (status = 'planned' AND expires_at <= :now) OR (status IN ('claimed', 'sending') AND lease_until <= :now)
+"""
+
+
+def due_sends(
+    database: Database, now: datetime, *, platform_daily: int | None = None, platform_hourly: int | None = None
+) -> tuple[int, datetime | None]:
+    """How many campaigns a run could send or settle at `now`, and the send time of the oldest.
+
+    What an account may not send now (limits, window, pause) is not due: a run could do nothing, and would be asked for again and again.
+    """
     with database.begin() as connection:
-        count, oldest = connection.execute(query, {"now": now}).one()
+        count, oldest = connection.execute(text(_LEFT_OVER), {"now": now}).one()
+        for account in connection.execute(text(_DUE), {"now": now}).all():
+            limits = {"platform_daily": platform_daily, "platform_hourly": platform_hourly}
+            if not standing(connection, account.account_id, now, **limits).reason:
+                count += account.campaigns
+                oldest = account.oldest if oldest is None else min(oldest, account.oldest)
     return int(count), oldest
 
 
@@ -51,10 +73,16 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, platform: PlatformParam
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Asks for a sending run when a planned message has come due."""
-        count, oldest = due_sends(platform.database, platform.clock.now())
-        if not count or oldest is None:
+        settings, now = platform.settings, platform.clock.now()
+        count, _ = due_sends(
+            platform.database,
+            now,
+            platform_daily=settings.reactivation_daily_limit,
+            platform_hourly=settings.reactivation_hourly_limit,
+        )
+        if not count:
             yield dg.SkipReason("nothing is due")
-        elif _in_flight(context, send_due.name):
+        elif _in_flight(context, send_due.name, now):
             yield dg.SkipReason("a sending run is under way")
         else:
             yield dg.RunRequest(partition_key=platform.calendar.today().isoformat())
@@ -63,21 +91,23 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     def replies_sensor(
         context: dg.SensorEvaluationContext, platform: PlatformParam
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Asks for a run when clients have written; the run is keyed by the range of inbox ids."""
-        waiting = waiting_replies(platform.database)
+        """Asks for a run when clients have written; the run is keyed by the range of inbox ids, and by the hour for when it fails."""
+        waiting, now = waiting_replies(platform.database), platform.clock.now()
         if waiting is None:
             yield dg.SkipReason("no reply waits")
-        elif _in_flight(context, read_replies.name):
+        elif _in_flight(context, read_replies.name, now):
             yield dg.SkipReason("replies are being read")
         else:
             context.update_cursor(str(waiting[1]))
             yield dg.RunRequest(
-                run_key=f"{waiting[0]}-{waiting[1]}", partition_key=platform.calendar.today().isoformat()
+                run_key=f"{waiting[0]}-{waiting[1]} {now:%Y-%m-%dT%H}",
+                partition_key=platform.calendar.today().isoformat(),
             )
 
     return [due_sends_sensor, replies_sensor]
 
 
-def _in_flight(context: dg.SensorEvaluationContext, job: str) -> bool:
+def _in_flight(context: dg.SensorEvaluationContext, job: str, now: datetime) -> bool:
     """Whether a run of `job` has been asked for and has not ended: runs that overlap would only wait for each other."""
-    return bool(context.instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_IN_FLIGHT), limit=1))
+    asked_for = dg.RunsFilter(job_name=job, statuses=_IN_FLIGHT, created_after=now - _LONGEST_RUN)
+    return bool(context.instance.get_run_records(asked_for, limit=1))
