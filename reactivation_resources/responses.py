@@ -5,13 +5,14 @@ What to add here: how a reply finds its campaign, and where its effects are writ
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DataError, IntegrityError
 
 from reactivation_core.local_time import local_date, to_local
 from reactivation_core.replies import Classification, OfferedSlot, classify
@@ -21,11 +22,16 @@ from reactivation_resources.database.engine import Database, FrameSchema
 BATCH = 500
 Ids = dict[str, dict[str, int]]
 """Names and titles to the CRM's ids, for `staff` and `service`."""
+_FAULTS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, DataError, IntegrityError)
 _UNDECIDED = ("thanks", "unclear")  # says nothing that an earlier reply has not said
 
+# One chat's messages are taken in order, also when several processes work: the next one waits until the one before it is done.
 _NEXT = """
 SELECT i.*, c.timezone FROM inbox i LEFT JOIN companies c USING (company_id)
-WHERE i.kind = 'message' AND i.processed_at IS NULL AND i.inbox_id > :after ORDER BY i.inbox_id LIMIT 1 FOR UPDATE OF i SKIP LOCKED
+WHERE i.kind = 'message' AND i.processed_at IS NULL AND i.inbox_id > :after
+  AND NOT EXISTS (SELECT FROM inbox e WHERE e.kind = 'message' AND e.processed_at IS NULL AND e.inbox_id < i.inbox_id
+                  AND e.account_id = i.account_id AND (e.contact_id = i.contact_id OR e.phone = i.phone))
+ORDER BY i.inbox_id LIMIT 1 FOR UPDATE OF i SKIP LOCKED
 """
 
 # The latest campaign sent in the last fourteen days on the channel: by quoted message, then by the channel's contact id, then by phone
@@ -42,21 +48,27 @@ LIMIT 1 FOR UPDATE OF c
 _CLIENT = """
 SELECT client_id FROM clients WHERE company_id = :company AND phone = :phone AND NOT deleted ORDER BY client_id LIMIT 1
 """
+# The booking a client may speak of: the first one made since the message, else any that lies ahead.
 _UPCOMING = """
-SELECT min(created_at) FROM record_lines
-WHERE company_id = :company AND client_id = :client AND starts_at > :at AND created_at <= :at AND NOT deleted AND status <> 'cancelled'
+SELECT record_id, created_at FROM record_lines
+WHERE company_id = :company AND client_id = :client AND created_at <= :at AND (starts_at > :at OR created_at >= :sent)
+  AND NOT deleted AND status <> 'cancelled'
+ORDER BY coalesce(created_at >= :sent, false) DESC, created_at, record_id LIMIT 1
 """
 _REPLIED = """
 UPDATE reactivation_campaigns SET
-  responded_at = coalesce(responded_at, :at),
+  responded_at = least(responded_at, :at),
   response_type = CASE WHEN response_type = 'booking_created' OR (:undecided AND intent IS NOT NULL) THEN response_type ELSE :type END,
   intent = CASE WHEN :undecided AND intent IS NOT NULL THEN intent ELSE :intent END,
   open_until = greatest(open_until, :open_until),
   next_attempt_at = greatest(next_attempt_at, :not_before),
   completion_reason = coalesce(completion_reason, :reason),
-  completed_at = CASE WHEN completion_reason IS NULL AND CAST(:reason AS text) IS NOT NULL THEN :at ELSE completed_at END,
+  completed_at = CASE WHEN completion_reason IS NULL AND CAST(:reason AS text) IS NOT NULL THEN :completed_at ELSE completed_at END,
+  booked_record_id = CASE WHEN completion_reason IS NULL THEN :record ELSE booked_record_id END,
+  booked_at = CASE WHEN completion_reason IS NULL THEN :booked_at ELSE booked_at END,
   personalization = CASE WHEN CAST(:change AS jsonb) IS NULL THEN personalization ELSE
-    jsonb_set(personalization, '{changes}', coalesce(personalization->'changes', '[]') || CAST(:change AS jsonb)) END
+    jsonb_set(personalization, '{changes}', coalesce(personalization->'changes', '[]') || CAST(:change AS jsonb))
+      || CAST(:requested AS jsonb) END
 WHERE campaign_id = :campaign
 """
 
@@ -98,11 +110,11 @@ def apply_replies(
                     return replies
                 after = row.inbox_id
                 replies.append(_apply(connection, row, day_of(row.occurred_at), now))
-        except (ValueError, KeyError, TypeError) as error:  # a fault of this message, not of the database
+        except _FAULTS as error:  # of this message, not of the database
             with database.begin() as connection:
                 connection.execute(
                     text("UPDATE inbox SET processed_at = :now, error = :error WHERE inbox_id = :id"),
-                    {"now": now, "error": f"{type(error).__name__}: {error}"[:500], "id": after},
+                    {"now": now, "error": f"{type(error).__name__}: {error}".splitlines()[0][:500], "id": after},
                 )
     return replies
 
@@ -121,13 +133,16 @@ def _apply(connection: Connection, message: Row[Any], day: Any, now: datetime) -
     at = message.occurred_at
     campaign = _campaign_of(connection, message)
     client_id = campaign.client_id if campaign is not None else _client_of(connection, message)
+    phone = message.phone or (campaign.phone if campaign is not None else None)
+    sent_at = (campaign.sent_at or campaign.sending_at) if campaign is not None else None
+    booking = _booking(connection, message.company_id, client_id, at, sent_at)
     found, ids = _classified(connection, message, campaign)
     effects = effects_of(
         found,
         received_at=at,
         zone=message.timezone or "UTC",
-        sent_at=(campaign.sent_at or campaign.sending_at) if campaign is not None else None,
-        record_created_at=_upcoming_booking(connection, message.company_id, client_id, at),
+        sent_at=sent_at,
+        record_created_at=booking.created_at if booking is not None else None,
     )
     connection.execute(
         text(
@@ -151,14 +166,15 @@ def _apply(connection: Connection, message: Row[Any], day: Any, now: datetime) -
         },
     )
     if campaign is not None:
-        _write_campaign(connection, campaign, found, effects, ids, at)
+        _write_campaign(connection, campaign, found, effects, ids, at, booking)
     if message.company_id is not None:
-        _write_client(connection, message, client_id, effects, ids, at)
+        phones = {number for number in (phone, campaign.phone if campaign is not None else None) if number is not None}
+        _write_client(connection, message, client_id, found, effects, ids, at, phones)
     connection.execute(
         text("UPDATE inbox SET processed_at = :now WHERE inbox_id = :id"), {"now": now, "id": message.inbox_id}
     )
     campaign_id = str(campaign.campaign_id) if campaign is not None else None
-    return Reply(message.inbox_id, message.company_id, client_id, campaign_id, message.phone, at, found, effects)
+    return Reply(message.inbox_id, message.company_id, client_id, campaign_id, phone, at, found, effects)
 
 
 def _campaign_of(connection: Connection, message: Row[Any]) -> Row[Any] | None:
@@ -183,14 +199,11 @@ def _client_of(connection: Connection, message: Row[Any]) -> int | None:
     ).scalar_one_or_none()
 
 
-def _upcoming_booking(
-    connection: Connection, company_id: int | None, client_id: int | None, at: datetime
-) -> datetime | None:
-    if company_id is None or client_id is None:
-        return None
-    parameters = {"company": company_id, "client": client_id, "at": at}
-    created: datetime | None = connection.execute(text(_UPCOMING), parameters).scalar_one()
-    return created
+def _booking(
+    connection: Connection, company_id: int | None, client_id: int | None, at: datetime, sent_at: datetime | None
+) -> Row[Any] | None:
+    parameters = {"company": company_id, "client": client_id, "at": at, "sent": sent_at}
+    return connection.execute(text(_UPCOMING), parameters).one_or_none()
 
 
 def _classified(connection: Connection, message: Row[Any], campaign: Row[Any] | None) -> tuple[Classification, Ids]:
@@ -240,9 +253,16 @@ def _stated(effects: ReplyEffects, ids: Ids) -> tuple[str, str] | None:
 
 
 def _write_campaign(
-    connection: Connection, campaign: Row[Any], found: Classification, effects: ReplyEffects, ids: Ids, at: datetime
+    connection: Connection,
+    campaign: Row[Any],
+    found: Classification,
+    effects: ReplyEffects,
+    ids: Ids,
+    at: datetime,
+    booking: Row[Any] | None,
 ) -> None:
     preference = _stated(effects, ids)
+    made = booking if effects.completes_episode == "converted" else None
     change = {"at": at.isoformat(), "kind": preference[0], "value": preference[1]} if preference else None
     connection.execute(
         text(_REPLIED),
@@ -255,22 +275,35 @@ def _write_campaign(
             "open_until": effects.open_until,
             "not_before": effects.pause.until if effects.pause else None,
             "reason": effects.completes_episode,
+            "completed_at": made.created_at if made is not None else at,
+            "record": made.record_id if made is not None else None,
+            "booked_at": made.created_at if made is not None else None,
             "change": json.dumps([change], ensure_ascii=False) if change else None,
+            "requested": json.dumps(
+                {"requested_service": preference[1]} if preference and preference[0] == "service" else {}
+            ),
         },
     )
 
 
 def _write_client(
-    connection: Connection, message: Row[Any], client_id: int | None, effects: ReplyEffects, ids: Ids, at: datetime
+    connection: Connection,
+    message: Row[Any],
+    client_id: int | None,
+    found: Classification,
+    effects: ReplyEffects,
+    ids: Ids,
+    at: datetime,
+    phones: Collection[str],
 ) -> None:
     key = {"company": message.company_id, "client": client_id, "inbox": message.inbox_id, "at": at}
-    if effects.suppress_phone and message.phone is not None:
+    for phone in sorted(phones) if effects.suppress_phone else ():
         connection.execute(
             text(
                 "INSERT INTO suppressions (company_id, phone, reason, source, inbox_id, at)"
                 " VALUES (:company, :phone, :reason, 'reply', :inbox, :at) ON CONFLICT DO NOTHING"
             ),
-            {**key, "phone": message.phone, "reason": effects.completes_episode or "opted_out"},
+            {**key, "phone": phone, "reason": "opted_out" if found.intent == "opt_out" else found.intent},
         )
     if client_id is not None and effects.pause is not None:
         connection.execute(
