@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from reactivation_resources.database.engine import Database, migrate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# How long one example takes says more about what else the machine does than about the code. Under CI Hypothesis has a profile of its own.
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.environ.get("CI"):
+    settings.load_profile("shared-machine")
 
 
 @pytest.fixture(scope="session")
