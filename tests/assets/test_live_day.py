@@ -236,3 +236,26 @@ def test_the_same_morning_run_twice_writes_the_same_bytes_and_no_second_campaign
     assert fingerprints(lake) == first
     assert rows(simulation.platform.database, CAMPAIGNS) == campaigns
     assert len(campaigns) == frame(lake, "campaign_plan")["campaign_id"].count()
+
+
+@pytest.mark.slow
+def test_the_morning_after_a_day_without_sends_says_the_same_twice_and_plans_everyone_anew(
+    simulation: Simulation,
+) -> None:
+    """What expired overnight is known to be over before anyone is detected, not only to the second run."""
+    lake, after = simulation.platform.lake, DAY + timedelta(days=1)
+    simulation.town.fail("/api/sendText", status=503, count=10_000)
+    simulation.launcher.run("daily_campaigns", partition=DAY.isoformat())
+    simulation.advance_to(START + timedelta(days=1))
+    simulation.launcher.run("daily_campaigns", partition=after.isoformat())
+    first = fingerprints(lake, day=after)
+    simulation.launcher.run("daily_campaigns", partition=after.isoformat())
+    assert fingerprints(lake, day=after) == first
+    decided = "decision IN ('planned', 'held_out')"
+    before, anew = (
+        set(frame(lake, "campaign_plan", day).filter(pl.sql_expr(decided)).select("company_id", "client_id").rows())
+        for day in (DAY, after)
+    )
+    held_out = frame(lake, "campaign_plan").filter(pl.col("decision") == "held_out").select("company_id", "client_id")
+    assert len(before & anew) > 10
+    assert not set(held_out.rows()) & anew  # they have had their would-be message and wait like everyone else
