@@ -118,8 +118,13 @@ def effects_of(
         next_attempt_not_before=not_before,
         preference=_preference(classification),
         alert=intent == "complaint",
-        context=_CONTEXT.get(intent, "none"),
+        context=context_of(intent),
     )
+
+
+def context_of(intent: Intent) -> ContextChange:
+    """What a reply of this intent makes of the chat bot's context."""
+    return _CONTEXT.get(intent, "none")
 
 
 def _caused(sent_at: datetime | None, record_created_at: datetime | None) -> bool:

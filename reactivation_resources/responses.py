@@ -129,6 +129,11 @@ def responses_of_day(database: Database, day: Any) -> pl.DataFrame:
     )
 
 
+def asked_for(found: Classification) -> str | None:
+    """The staff member a reply means: the one it names, else the one of the slot it chose."""
+    return found.staff or (found.slot.staff_name if found.slot is not None else None)
+
+
 def _apply(connection: Connection, message: Row[Any], day: Any, now: datetime) -> Reply:
     at = message.occurred_at
     campaign = _campaign_of(connection, message)
@@ -162,7 +167,7 @@ def _apply(connection: Connection, message: Row[Any], day: Any, now: datetime) -
             "layer": found.layer,
             "slot": found.slot.starts_local if found.slot else None,
             "pause": found.pause_until,
-            "extracted": json.dumps({"staff": found.staff, "service": found.service}, ensure_ascii=False),
+            "extracted": json.dumps({"staff": asked_for(found), "service": found.service}, ensure_ascii=False),
         },
     )
     if campaign is not None:
