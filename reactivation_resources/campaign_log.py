@@ -15,12 +15,15 @@ from sqlalchemy import Connection, text
 from reactivation_resources.database.engine import Database, FrameSchema
 
 INSTANT = pl.Datetime("us", "UTC")
-MEMORY = timedelta(days=400)  # older campaigns decide nothing: an episode that old has long been closed
+MEMORY = timedelta(days=400)  # of what is older, a client's last campaign alone decides anything
 
 _HISTORY = """
 SELECT campaign_id::text, company_id, client_id, episode_no, attempt_number, status, held_out, day, planned_at, send_after, sent_at,
        response_type, responded_at, next_attempt_at, completion_reason, completed_at, open_until
-FROM reactivation_campaigns WHERE planned_at <= %(as_of)s AND planned_at > %(since)s
+FROM reactivation_campaigns c
+WHERE planned_at <= %(as_of)s AND (planned_at > %(since)s OR NOT EXISTS (
+  SELECT FROM reactivation_campaigns n WHERE (n.company_id, n.client_id) = (c.company_id, c.client_id) AND n.planned_at <= %(as_of)s
+    AND (n.episode_no, n.attempt_number) > (c.episode_no, c.attempt_number)))
 ORDER BY company_id, client_id, episode_no, attempt_number
 """
 _HISTORY_SCHEMA: FrameSchema = {
@@ -80,7 +83,8 @@ SLOTS_SCHEMA: FrameSchema = {
     "match_reason": pl.String,
 }  # fmt: skip
 
-# Every campaign of the clients who were written to, or held out, in a span of time: attribution needs all their attempts.
+# Every campaign of the clients who were written to, or held out, in a span of time: attribution needs all their attempts. A held-out client
+# whose episode ended before the moment of the send would not have been written to either, and is compared with nobody.
 _FACTS = """
 SELECT c.campaign_id::text, c.company_id, c.client_id, c.episode_no, c.attempt_number, c.held_out, c.service_id,
        (SELECT (s.value->>'staff_id')::bigint FROM jsonb_array_elements(c.slots) s WHERE (s.value->>'rank')::int = 1 LIMIT 1) AS staff_id,
@@ -115,7 +119,7 @@ class CampaignLog:
     # ------------------------------------------------------------ what was known at T
 
     def history(self, as_of: datetime) -> pl.DataFrame:
-        """Campaigns planned by `as_of`, one row each; later facts about them are still in the row and must be masked by the reader."""
+        """Campaigns planned by `as_of`, one row each: those of the last 400 days and every client's last; later facts about them are still in the row and must be masked by the reader."""
         return self.database.frame(_HISTORY, _HISTORY_SCHEMA, as_of=as_of, since=as_of - MEMORY)
 
     def suppressions(self) -> pl.DataFrame:
