@@ -36,10 +36,10 @@ class SlotRefresher:
         if not slots or (checked_at is not None and now - checked_at <= FRESH_FOR):
             return None
         free = self._still_free(campaign, slots)
-        wanted = sum(not slot["spare"] for slot in slots)
+        wanted = len(_offered(slots))
         fresh = [slot | {"spare": rank > wanted, "rank": rank} for rank, slot in enumerate(free, start=1)]
-        if fresh == slots:
-            return SlotRefresh(slots, campaign["message_text"], now)
+        if _offered(fresh) == _offered(slots):  # a spare less changes no word
+            return SlotRefresh(fresh, campaign["message_text"], now)
         with self._database.begin() as connection:
             return SlotRefresh(fresh, rewrite_message(connection, str(campaign["campaign_id"]), fresh), now)
 
@@ -63,3 +63,7 @@ class SlotRefresher:
         query = text("SELECT timezone FROM companies WHERE company_id = :company")
         with self._database.begin() as connection:
             return str(connection.execute(query, {"company": company_id}).scalar_one())
+
+
+def _offered(slots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [slot for slot in slots if not slot["spare"]]

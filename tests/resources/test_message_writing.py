@@ -1,0 +1,178 @@
+"""Messages say the facts of their campaign, the same words every time, and nothing that may not be said."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from reactivation_core.message_templates import OPT_OUT_LINE
+from reactivation_core.messages import MessageFacts, SlotFact, validate_message
+from reactivation_resources.database.engine import Database
+from reactivation_resources.message_writing import FAVOURITE, rewrite_message, write_messages
+from tests.resources.sending_world import add_campaign, add_salon, campaign, execute
+
+SLOT = {"rank": 1, "spare": False, "staff_id": 5, "starts_at": "2026-11-26T15:30:00+00:00"}
+SECOND = SLOT | {"rank": 2, "starts_at": "2026-11-27T08:00:00+00:00"}
+SPARE = SLOT | {"rank": 3, "spare": True, "starts_at": "2026-11-28T08:00:00+00:00"}
+
+
+@pytest.fixture
+def salon(database: Database) -> Database:
+    add_salon(database, clients=40)
+    execute(database, "INSERT INTO staff (company_id, staff_id, name) VALUES (1, 5, 'Ольга Петрова')")
+    execute(database, "INSERT INTO services (company_id, service_id, title) VALUES (1, 1, 'Женская стрижка')")
+    return database
+
+
+def planned(database: Database, client_id: int = 1, **changes: Any) -> UUID:
+    return add_campaign(database, client_id, **{"message_text": None, "slots": [SLOT, SPARE], **changes})
+
+
+def write(
+    database: Database, *campaigns: UUID, favourites: dict[tuple[int, int], int] | None = None
+) -> list[dict[str, Any]]:
+    with database.begin() as connection:
+        return write_messages(connection, [str(one) for one in campaigns], favourites or {})
+
+
+def rewrite(database: Database, one: UUID, slots: list[dict[str, Any]]) -> str:
+    with database.begin() as connection:
+        return rewrite_message(connection, str(one), slots)
+
+
+def test_a_message_names_the_client_the_slot_and_how_to_stop(salon: Database) -> None:
+    (found,) = write(salon, planned(salon, discount_percent=10))
+    words = found["message_text"]
+    assert "Анна" in words
+    assert "26 ноября" in words
+    assert "18:30" in words
+    assert "10" in words
+    assert words.endswith(OPT_OUT_LINE["ru"])
+    assert "28 ноября" not in words  # a spare
+    assert (found["stage"], found["tone"], found["text_source"], found["message_cost"]) == (
+        "offer",
+        "friendly",
+        "template",
+        0,
+    )
+    assert "{name}" in found["text_template"]
+    assert "Анна" not in found["text_template"]
+
+
+def test_how_to_stop_is_said_once_an_episode(salon: Database) -> None:
+    (found,) = write(salon, planned(salon, attempt_number=2))
+    assert OPT_OUT_LINE["ru"] not in found["message_text"]
+
+
+def test_the_same_campaign_is_written_in_the_same_words(salon: Database) -> None:
+    many = [planned(salon, client) for client in range(1, 41)]
+    assert write(salon, *many) == write(salon, *reversed(many))
+    assert len({found["template_id"] for found in write(salon, *many)}) >= 3  # neighbours differ
+
+
+@pytest.mark.parametrize("business", ["beauty", "barbershop", "dental", "fitness", "other"])
+@pytest.mark.parametrize("tone", ["friendly", "professional", "casual"])
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_every_text_passes_the_judge(salon: Database, business: str, tone: str, language: str) -> None:
+    execute(
+        salon,
+        "UPDATE companies SET business_type = :business, language = :language",
+        business=business,
+        language=language,
+    )
+    execute(salon, "UPDATE reactivation_settings SET tone = :tone", tone=tone)
+    many = [
+        planned(
+            salon,
+            client,
+            days_since=(30, 60, 300)[client % 3],
+            discount_percent=(0, 10)[client % 2],
+            slots=([], [SLOT], [SLOT, SECOND, SPARE])[client % 3],
+            attempt_number=1 + client % 2,
+        )
+        for client in range(1, 25)
+    ]
+    texts = write(salon, *many, favourites={(1, client): 5 for client in range(1, 12)})
+    assert len(texts) == 24
+    for found in texts:
+        row = campaign(salon, UUID(found["campaign_id"]))
+        zone = ZoneInfo("Europe/Moscow")
+        slots = tuple(
+            SlotFact(datetime.fromisoformat(s["starts_at"]).astimezone(zone), "Ольга Петрова")
+            for s in row.slots
+            if not s["spare"]
+        )
+        facts = MessageFacts(
+            name="Анна", service_title="Женская стрижка", staff_name="Ольга Петрова", days_inactive=row.days_since,
+            discount_percent=row.discount_percent, slots=slots, business_type=business, tone=tone, language=language,
+            first_contact=row.attempt_number == 1,
+        )  # fmt: skip
+        assert validate_message(found["message_text"], facts) == []
+
+
+def test_a_favourite_is_named_only_when_she_may_be(salon: Database) -> None:
+    many = [planned(salon, client, days_since=300, slots=[]) for client in range(1, 41)]
+    without, named = write(salon, *many), write(salon, *many, favourites={(1, client): 5 for client in range(1, 41)})
+    assert not any("Ольг" in found["message_text"] for found in without)
+    assert any("Ольга" in found["message_text"] for found in named)
+    assert {found["personalization"] for found in without} == {"{}"}
+    assert {found["personalization"] for found in named} == {json.dumps({FAVOURITE: 5})}
+
+
+def test_a_favourite_who_has_left_is_not_named(salon: Database) -> None:
+    execute(salon, "UPDATE staff SET active = false")
+    many = [planned(salon, client, days_since=300, slots=[]) for client in range(1, 41)]
+    assert not any(
+        "Ольг" in found["message_text"] for found in write(salon, *many, favourites={(1, c): 5 for c in range(1, 41)})
+    )
+
+
+def test_a_salon_that_offers_no_slots_has_none_in_its_texts(salon: Database) -> None:
+    execute(salon, "UPDATE reactivation_settings SET include_slots_in_message = false")
+    one = planned(salon)
+    (found,) = write(salon, one)
+    assert "ноября" not in found["message_text"]
+    assert "ноября" not in rewrite(salon, one, [SLOT])
+
+
+@pytest.mark.parametrize("slots", [None, []])
+def test_without_slots_there_is_still_a_message(salon: Database, slots: Any) -> None:
+    (found,) = write(salon, planned(salon, slots=slots))
+    assert "ноября" not in found["message_text"]
+
+
+def test_a_message_is_written_again_in_the_same_words_with_other_slots(salon: Database) -> None:
+    one = planned(salon, 7, days_since=300, personalization={FAVOURITE: 5})
+    (found,) = write(salon, one, favourites={(1, 7): 5})
+    assert rewrite(salon, one, [SLOT, SPARE]) == found["message_text"]
+    other = rewrite(salon, one, [SECOND])
+    assert "27 ноября" in other
+    assert "26 ноября" not in other
+    assert ("Ольг" in other) == ("Ольг" in found["message_text"])
+
+
+@pytest.mark.parametrize(
+    "name", ["", "клиент", "Иванова Анна 89160000000", "\u202eанна", "{discount}", "Скидка 99%", "x" * 80, "<b>", "7"]
+)
+@pytest.mark.parametrize(
+    "title", ["", "Скидка 50% на всё!!! www.site.ru", "*Акция* {slots}", "СТРИЖКА (60 мин)", "т" * 200]
+)
+def test_whatever_the_crm_calls_people_and_services_a_text_comes_out(salon: Database, name: str, title: str) -> None:
+    execute(salon, "UPDATE clients SET name = :name", name=name)
+    execute(salon, "UPDATE services SET title = :title", title=title)
+    assert len(write(salon, planned(salon, 1), planned(salon, 2, days_since=20), planned(salon, 3, days_since=99))) == 3
+
+
+def test_a_service_the_mirror_does_not_know_is_not_named(salon: Database) -> None:
+    (found,) = write(salon, planned(salon, service_id=99))
+    assert found["message_text"]
+
+
+def test_a_company_without_settings_holds_up_no_other(salon: Database) -> None:
+    add_salon(salon, 2)
+    one, two = planned(salon), add_campaign(salon, 1, 2, message_text=None)
+    execute(salon, "DELETE FROM reactivation_settings WHERE company_id = 2")
+    assert [found["campaign_id"] for found in write(salon, one, two)] == [str(one)]
