@@ -9,7 +9,7 @@ import pytest
 
 from reactivation_core.account_health import Signal
 from reactivation_resources.accounts import record_signal
-from reactivation_resources.channels.base import Accepted, Lost, Rejected
+from reactivation_resources.channels.base import Accepted, Lost, Rejected, SendOutcome
 from reactivation_resources.channels.waha import Waha
 from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
@@ -341,6 +341,43 @@ def test_completing_twice_changes_nothing(database: Database, clock: SimulatedCl
     after = campaign(database, campaign_id)
     assert (after.status, after.sent_at, after.error) == (before.status, before.sent_at, None)
     assert events(database, campaign_id) == ["claimed", "sending", "accepted"]
+
+
+def test_an_earlier_trys_answer_stored_late_does_not_touch_the_present_try(
+    database: Database, clock: SimulatedClock, outbox: Outbox
+) -> None:
+    campaign_id, first = sending(database, outbox)
+    refused = Rejected("http_503", "too busy", retryable=True)
+    assert outbox.complete(first, refused) == "planned"
+    clock.advance_to(NOON + timedelta(minutes=5))
+    (claim,) = outbox.claim("two")
+    second = outbox.begin_sending(claim)
+    assert isinstance(second, Cleared)
+    assert outbox.complete(first, refused) == "sending"  # else the message on its way would be planned once more
+    assert outbox.complete(second, Accepted("m2", None)) == "accepted"
+    assert campaign(database, campaign_id).tries == 2
+
+
+def test_a_channel_that_breaks_in_the_middle_leaves_the_outcome_unknown(database: Database, outbox: Outbox) -> None:
+    class Broken(Waha):
+        def send(self, session: str, phone: str, text: str, campaign_id: UUID) -> SendOutcome:
+            raise KeyError(session)
+
+    add_salon(database)
+    campaign_id = add_campaign(database, 1)
+    assert dispatch_due(outbox, {"waha": Broken("http://127.0.0.1:9")}, "one").counts == {"unknown": 1}
+    assert campaign(database, campaign_id).error == "the channel failed: KeyError"
+
+
+def test_an_answer_is_waited_for_longer_than_a_claim_lasts(
+    database: Database, clock: SimulatedClock, outbox: Outbox
+) -> None:
+    campaign_id, _ = sending(database, outbox)
+    clock.advance_to(NOON + timedelta(minutes=9))
+    assert outbox.recover().unknown == 0
+    clock.advance_to(NOON + timedelta(minutes=10))
+    assert outbox.recover().unknown == 1
+    assert campaign(database, campaign_id).status == "unknown"
 
 
 def test_a_message_id_that_another_message_has_is_no_proof(database: Database, outbox: Outbox) -> None:
