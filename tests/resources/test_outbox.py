@@ -361,7 +361,7 @@ def test_an_earlier_trys_answer_stored_late_does_not_touch_the_present_try(
 def test_a_channel_that_breaks_in_the_middle_leaves_the_outcome_unknown(database: Database, outbox: Outbox) -> None:
     class Broken(Waha):
         def send(self, session: str, phone: str, text: str, campaign_id: UUID) -> SendOutcome:
-            raise KeyError(session)
+            raise KeyError(session, phone, text, campaign_id)
 
     add_salon(database)
     campaign_id = add_campaign(database, 1)
