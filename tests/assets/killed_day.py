@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -21,7 +20,6 @@ from reactivation_sandbox.process import Town
 from tests.assets.town_world import DAY, START
 
 SENDING_STEPS = 3
-STATEMENTS = ("before_cursor_execute", "commit")
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,16 @@ def live(simulation: Simulation, progress: Progress | None = None) -> None:
         simulation.launcher.run("send_due", partition=DAY.isoformat())
 
 
-def at_statement(database: Database, number: int, end: Callable[[], None]) -> Callable[[], None]:
-    """Call `end` before the `number`-th statement or commit from now on. Returns what stops the counting."""
+def die_at_statement(database: Database, number: int) -> None:
+    """Die before the `number`-th statement or commit from now on."""
     passed = count(1)
 
     def listen(*_: Any) -> None:
         if next(passed) == number:
-            end()
+            die()
 
-    for name in STATEMENTS:
+    for name in ("before_cursor_execute", "commit"):
         event.listen(database.engine, name, listen)
-
-    def stop() -> None:
-        for name in STATEMENTS:
-            event.remove(database.engine, name, listen)
-
-    return stop
 
 
 def die() -> None:
@@ -90,7 +82,7 @@ def main(argument: str) -> None:
         )
         with simulation_in(town, settings, START) as simulation:
             if kill.statement:
-                at_statement(simulation.platform.database, kill.statement, die)
+                die_at_statement(simulation.platform.database, kill.statement)
             live(simulation, lambda step, moment: die() if (step, moment) == (kill.step, "STEP_START") else None)
 
 

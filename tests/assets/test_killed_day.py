@@ -5,20 +5,21 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from reactivation_assets.jobs import DAY as STEPS
 from reactivation_cli.launcher import JobFailedError
 from reactivation_cli.simulation import Simulation
 from reactivation_resources.database.engine import Database
-from tests.assets.killed_day import Kill, at_statement, job_for
+from tests.assets.killed_day import Kill, job_for
 from tests.assets.town_world import DAILY, DAY, START, World, fingerprints, rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +33,6 @@ PLANNED = (
     "SELECT campaign_id, company_id, client_id, episode_no, attempt_number, held_out, lane, discount_percent, send_after, stage, template_id,"
     " text_template FROM reactivation_campaigns ORDER BY campaign_id"
 )
-IN_THE_DAILY_JOB = 130  # statements and commits, at least
 IN_THE_MORNING = [
     *(Kill(step=step) for step in STEPS),
     Kill(statement=60),
@@ -140,29 +140,47 @@ def forget_the_day(simulation: Simulation) -> None:
 
 
 @contextmanager
-def ending_before(database: Database, number: int) -> Iterator[None]:
-    """A run in this process ends before its `number`-th statement or commit."""
+def ending_before_write(database: Database, number: int) -> Iterator[list[str]]:
+    """Whatever runs ends before the `number`-th of the statements that write and the commits of what they wrote; yields them."""
+    writes: list[str] = []
 
-    def end() -> None:
-        raise Killed
+    def passed(what: str) -> None:
+        writes.append(what)
+        if len(writes) == number:
+            raise Killed
 
-    stop = at_statement(database, number, end)
+    def execute(connection: Connection, _: Any, statement: str, *__: Any) -> None:
+        # the salons' default settings are looked after before every look at the companies: nothing of the day's
+        if statement.split(maxsplit=1)[0] in ("INSERT", "UPDATE") and "INTO reactivation_settings" not in statement:
+            connection.info["wrote"] = True
+            passed(statement)
+
+    def commit(connection: Connection) -> None:
+        if connection.info.pop("wrote", False):
+            passed("COMMIT")
+
+    event.listen(database.engine, "before_cursor_execute", execute)
+    event.listen(database.engine, "commit", commit)
     try:
-        with pytest.raises((Killed, JobFailedError)):
-            yield
+        yield writes
     finally:
-        stop()
+        event.remove(database.engine, "before_cursor_execute", execute)
+        event.remove(database.engine, "commit", commit)
 
 
 @pytest.mark.slow
-def test_a_morning_that_ends_before_any_statement_is_made_up_for(
+def test_a_morning_that_ends_before_any_of_its_writes_is_made_up_for(
     simulation: Simulation, undisturbed: Undisturbed
 ) -> None:
-    """As above in one process, for a denser row of points."""
-    for number in range(3, IN_THE_DAILY_JOB, 16):
+    """As above in one process, for every write there is."""
+    for number in count(1):
         forget_the_day(simulation)
-        with ending_before(simulation.platform.database, number):
+        with ending_before_write(simulation.platform.database, number) as writes, suppress(Killed, JobFailedError):
             run_again(simulation)
+        if len(writes) < number:
+            break
         run_again(simulation)
-        assert state(simulation) == undisturbed.morning, number
-        assert fingerprints(simulation.platform.lake) == undisturbed.files, number
+        assert state(simulation) == undisturbed.morning, writes
+        assert fingerprints(simulation.platform.lake) == undisturbed.files, writes
+    assert sum("reactivation_campaigns" in write for write in writes) >= 3  # the plan, the slots, the texts
+    assert writes.count("COMMIT") >= 3
