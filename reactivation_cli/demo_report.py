@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy import text
@@ -117,11 +118,9 @@ def _lift(simulation: Simulation, conversions: pl.DataFrame) -> Panel:
 
 
 def _examples(platform: Platform) -> list[Panel]:
-    """A few messages with the replies they got, without names or phones."""
+    """A few messages with the replies they got. The people are invented."""
     query = text(
-        "SELECT c.text_template, c.stage, c.tone, c.days_since, c.response_type, c.intent, i.body,"
-        " replace(c.message_text, k.name, '…') AS message"
-        " FROM reactivation_campaigns c JOIN clients k USING (company_id, client_id)"
+        "SELECT c.stage, c.days_since, c.intent, i.body, c.message_text FROM reactivation_campaigns c"
         " JOIN client_responses r USING (campaign_id) JOIN inbox i ON i.inbox_id = r.inbox_id"
         " WHERE c.stage IS NOT NULL AND c.intent NOT IN ('unclear') ORDER BY c.intent, c.campaign_id"
     )
@@ -135,7 +134,7 @@ def _examples(platform: Platform) -> list[Panel]:
     ]
     return [
         Panel(
-            f"{row.message}\n[dim]the client:[/dim] {row.body}\n[dim]understood as:[/dim] {row.intent}",
+            f"{escape(row.message_text)}\n[dim]the client:[/dim] {escape(row.body)}\n[dim]understood as:[/dim] {row.intent}",
             title=f"{row.stage}, {row.days_since} days",
             title_align="left",
         )

@@ -11,6 +11,7 @@ import polars as pl
 from reactivation_assets.daily_frames import Check, counts_table, daily_asset, materialize_days, no_rows
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
+from reactivation_resources.accounts import refresh_health
 from reactivation_resources.dispatch import dispatch_due
 
 CHECKS = [
@@ -40,6 +41,7 @@ def sent_campaigns(context: dg.AssetExecutionContext, platform: PlatformParam) -
             platform.context_sync.catch_up(platform.clock.now())
             owner = f"{socket.gethostname()}:{os.getpid()}:{context.run.run_id}"
             outcome.update(dispatch_due(platform.outbox, platform.channels, owner, WORKERS).counts)
+            refresh_health(platform.database, platform.clock.now())
         return platform.campaign_log.sent(day)
 
     def describe(frame: pl.DataFrame) -> dict[str, Any]:
