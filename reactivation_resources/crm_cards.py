@@ -72,8 +72,6 @@ def record_rows(company_id: int, card: Card, zone: ZoneInfo) -> list[Row]:
     status = _STATUS.get(_integer(card, "attendance"))
     if status is None:
         raise ValueError(f"attendance={card['attendance']!r}: not one of -1, 0, 1, 2")
-    if status == "booked" and not _flag(card.get("confirmed", 1)):
-        status = "cancelled"
     common = {
         "company_id": company_id,
         "record_id": _integer(card, "id"),

@@ -364,6 +364,12 @@ class Campaign(Base):
         ),
         UniqueConstraint("provider_message_id"),
         Index("ix_reactivation_campaigns_due", "send_after", postgresql_where=text("status IN ('planned', 'claimed')")),
+        Index(
+            "ix_reactivation_campaigns_open_episodes",
+            "company_id",
+            "client_id",
+            postgresql_where=text("completion_reason IS NULL"),
+        ),
         Index(None, "account_id", "sending_at"),
         Index(None, "company_id", "day"),
         Index(None, "day"),

@@ -180,9 +180,9 @@ def test_attendance_gives_the_status(attendance: Any, status: str) -> None:
     assert record_rows(1, record(attendance=attendance), MOSCOW)[0]["status"] == status
 
 
-def test_a_booking_the_salon_has_not_confirmed_counts_as_cancelled() -> None:
-    assert record_rows(1, record(attendance=0, confirmed=0), MOSCOW)[0]["status"] == "cancelled"
-    assert record_rows(1, record(attendance=0, confirmed="0"), MOSCOW)[0]["status"] == "cancelled"
+def test_a_booking_the_salon_has_not_confirmed_is_a_booking() -> None:
+    """Whether it will take place nobody knows; its client is not written to as if there were none."""
+    assert record_rows(1, record(attendance=0, confirmed=0), MOSCOW)[0]["status"] == "booked"
     assert record_rows(1, record(attendance=1, confirmed=0), MOSCOW)[0]["status"] == "attended"
 
 

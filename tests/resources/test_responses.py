@@ -208,16 +208,14 @@ def test_an_intent_does_what_the_table_says_and_nothing_else(salon: Database, in
     assert rows(salon, "SELECT FROM alerts") == []
 
 
-def test_a_pause_moves_the_next_attempt_behind_it(salon: Database) -> None:
+def test_a_pause_keeps_the_client_from_another_attempt_and_leaves_the_attempts_own_date(salon: Database) -> None:
+    """The pause is dated and the attempt's date is not: a day that is run again must not know of a later reply."""
     one = sent(salon, next_attempt_at=SENT + 14 * DAY)
     hear(salon, "пока не надо, в отпуске до 15 декабря")
-    assert campaign(salon, one).next_attempt_at == datetime(2026, 12, 15, 21, tzinfo=UTC)  # the 16th, 0:00 in Moscow
-
-
-def test_a_pause_that_ends_sooner_brings_the_next_attempt_no_closer(salon: Database) -> None:
-    one = sent(salon, next_attempt_at=SENT + 40 * DAY)
-    hear(salon, "пока не надо, в отпуске до 15 декабря")
-    assert campaign(salon, one).next_attempt_at == SENT + 40 * DAY
+    (pause,) = rows(salon, "SELECT at, until FROM pauses")
+    assert pause.until == datetime(2026, 12, 15, 21, tzinfo=UTC)  # the 16th, 0:00 in Moscow
+    assert pause.at == campaign(salon, one).responded_at
+    assert campaign(salon, one).next_attempt_at == SENT + 14 * DAY
 
 
 def test_a_chosen_slot_is_kept_as_an_instant(salon: Database) -> None:

@@ -332,6 +332,7 @@ def upgrade() -> None:
     op.create_index(op.f('ix_reactivation_campaigns_account_id_sending_at'), 'reactivation_campaigns', ['account_id', 'sending_at'], unique=False)
     op.create_index(op.f('ix_reactivation_campaigns_company_id_day'), 'reactivation_campaigns', ['company_id', 'day'], unique=False)
     op.create_index(op.f('ix_reactivation_campaigns_day'), 'reactivation_campaigns', ['day'], unique=False)
+    op.create_index('ix_reactivation_campaigns_open_episodes', 'reactivation_campaigns', ['company_id', 'client_id'], unique=False, postgresql_where=sa.text('completion_reason IS NULL'))
     op.create_index('ix_reactivation_campaigns_due', 'reactivation_campaigns', ['send_after'], unique=False, postgresql_where=sa.text("status IN ('planned', 'claimed')"))
     op.create_index('uq_reactivation_campaigns_one_unsent', 'reactivation_campaigns', ['company_id', 'client_id'], unique=True, postgresql_where=sa.text("status IN ('planned', 'claimed', 'sending')"))
     op.create_table('campaign_events',
@@ -419,6 +420,7 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_campaign_events_campaign_id'), table_name='campaign_events')
     op.drop_table('campaign_events')
     op.drop_index('uq_reactivation_campaigns_one_unsent', table_name='reactivation_campaigns', postgresql_where=sa.text("status IN ('planned', 'claimed', 'sending')"))
+    op.drop_index('ix_reactivation_campaigns_open_episodes', table_name='reactivation_campaigns', postgresql_where=sa.text('completion_reason IS NULL'))
     op.drop_index('ix_reactivation_campaigns_due', table_name='reactivation_campaigns', postgresql_where=sa.text("status IN ('planned', 'claimed')"))
     op.drop_index(op.f('ix_reactivation_campaigns_day'), table_name='reactivation_campaigns')
     op.drop_index(op.f('ix_reactivation_campaigns_company_id_day'), table_name='reactivation_campaigns')
