@@ -1,6 +1,6 @@
 """Gathers what detection and profiles look at: the mirror's snapshots and the campaign log up to an instant."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime
 
 import polars as pl
@@ -28,3 +28,8 @@ def inactivity_inputs(platform: Platform, as_of: datetime) -> InactivityInputs:
 def as_known_on(inputs: InactivityInputs, day: date) -> InactivityInputs:
     """`inputs` without the campaigns of `day` and later: a day's campaigns are the outcome of its detection and no part of it."""
     return replace(inputs, campaigns=inputs.campaigns.lazy().filter(pl.col("day") < day))
+
+
+def read_once(inputs: InactivityInputs) -> InactivityInputs:
+    """`inputs` held in memory: many days look at the same book, and reading it again for each would cost more than the days."""
+    return InactivityInputs(**{field.name: getattr(inputs, field.name).lazy().collect() for field in fields(inputs)})

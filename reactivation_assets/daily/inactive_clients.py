@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from reactivation_assets.daily_frames import Check, counts_table, daily_asset, materialize_days, no_rows
-from reactivation_assets.detection import as_known_on, inactivity_inputs
+from reactivation_assets.detection import as_known_on, inactivity_inputs, read_once
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.inactivity import detect_inactive
@@ -44,6 +44,8 @@ def inactive_clients(context: dg.AssetExecutionContext, platform: PlatformParam)
         if calendar.is_live(day):  # refuses a day that has not begun
             _settle(platform, day)
     inputs = inactivity_inputs(platform, calendar.as_of(max(days)))
+    if len(days) > 1:
+        inputs = read_once(inputs)
 
     def compute(day: date) -> pl.DataFrame:
         return detect_inactive(as_known_on(inputs, day), calendar.as_of(day))
