@@ -35,7 +35,11 @@ def test_the_clock_moves_only_when_told_and_never_back(town: Town) -> None:
 def test_truth_names_who_would_have_come_anyway(town: Town) -> None:
     headers = {"X-Api-Key": town.api_key}
     for number in range(1, 60):
-        body = {"session": "company_101", "chatId": f"790000{number:05d}@c.us", "text": "Записать вас на завтра в 12:00?"}
+        body = {
+            "session": "company_101",
+            "chatId": f"790000{number:05d}@c.us",
+            "text": "Записать вас на завтра в 12:00?",
+        }
         town.http.post("/api/sendText", json=body, headers=headers).raise_for_status()
     town.set_clock(town.clock() + timedelta(days=8))
     truth = town.truth()
