@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from reactivation_resources.database.engine import migrate
 from reactivation_resources.platform import Platform, open_platform
 from reactivation_resources.settings import Settings
 
@@ -16,5 +17,10 @@ PlatformParam = dg.ResourceParam[Platform]
 @dg.resource(description="the platform's doors, opened for a run and closed after it")
 def platform_resource(_: dg.InitResourceContext) -> Iterator[Platform]:
     """The platform as the environment configures it."""
-    with open_platform(Settings.load()) as platform:
+    settings = Settings.load()
+    with open_platform(settings) as platform:
+        if settings.database_url is None:
+            migrate(
+                platform.urls.database_url
+            )  # our own server may be a minute old; a configured one is its keeper's affair
         yield platform

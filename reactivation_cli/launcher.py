@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine import make_url
-
 from reactivation_resources.database.engine import migrate
 from reactivation_resources.platform import Platform
 
@@ -30,15 +28,9 @@ class JobFailedError(RuntimeError):
 
 def dagster_environment(platform: Platform) -> dict[str, str]:
     """The variables with which a Dagster process uses this platform's servers and home."""
-    url = make_url(platform.urls.database_url)
     home = platform.settings.home
     return {
         "DAGSTER_HOME": str(home / "dagster"),
-        "DAGSTER_PG_USER": url.username or "",
-        "DAGSTER_PG_PASSWORD": url.password or "",
-        "DAGSTER_PG_HOST": url.host or str(url.query.get("host", "localhost")),
-        "DAGSTER_PG_PORT": str(url.port or 5432),
-        "DAGSTER_PG_DB": url.database or "",
         "DAGSTER_EVENT_BATCH_SIZE": "100",  # events of a backfill are written a hundred at a time
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DATABASE_URL": platform.urls.database_url,

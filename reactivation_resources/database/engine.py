@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from reactivation_resources.paths import sql_dir
 
 MINIMUM_VERSION = 140000
+DAGSTER_SCHEMA = "dagster"
+_CREATE_SCHEMA = f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"  # Dagster's own tables, out of our way
 
 FrameSchema = Mapping[str, DataType | DataTypeClass]
 """Column names and types of a frame, in order."""
@@ -115,13 +117,23 @@ def migrate(url: str, revision: str = "head") -> None:
                     f"PostgreSQL {MINIMUM_VERSION // 10000} or newer is needed, the server is {version // 10000}"
                 )
             connection.execute(text("SELECT pg_advisory_lock(hashtext('reactivation-migrate'))"))
-            connection.execute(text("CREATE SCHEMA IF NOT EXISTS dagster"))  # Dagster's own tables, out of our way
+            connection.execute(text(_CREATE_SCHEMA))
             connection.commit()
             config = alembic_config()
             config.attributes["connection"] = connection
             down = revision == "base" or revision < _current(connection)
             (command.downgrade if down and revision != "head" else command.upgrade)(config, revision)
             connection.commit()
+    finally:
+        engine.dispose()
+
+
+def ensure_dagster_schema(url: str) -> None:
+    """Make the schema for Dagster's own tables, where it is missing."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(_CREATE_SCHEMA))
     finally:
         engine.dispose()
 

@@ -25,10 +25,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reactivation(home: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command with nothing configured but its home."""
+    return run(home, "reactivation_cli.main", *words, status=status)
+
+
+def run(home: Path, module: str, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a module as a command with nothing configured but the home."""
     ours = ("REACTIVATION_", "DATABASE_URL", "REDIS_URL", "YCLIENTS_", "WAHA_", "DAGSTER_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {"REACTIVATION_HOME": str(home), "COLUMNS": "120"}
-    command = [sys.executable, "-m", "reactivation_cli.main", *words]
+    command = [sys.executable, "-m", module, *words]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
@@ -104,6 +109,13 @@ def test_a_simulated_day_is_lived_to_the_end_and_a_second_time_sends_nothing_mor
     again = reactivation(book, *words, "--list", "sent_campaigns")
     rows = list(csv.DictReader(io.StringIO(again.stdout)))
     assert len({row["client_id"] for row in rows}) == len(rows) == report["sent"]
+
+
+def test_dagsters_own_commands_work_in_the_checkout_with_nothing_configured(imported: Path) -> None:
+    words = ("--select", "inactive_clients", "--partition", "2026-10-01", "-m", "reactivation_assets.definitions")
+    done = run(imported, "dagster", "asset", "materialize", *words)
+    assert "RUN_SUCCESS" in done.stderr + done.stdout
+    assert (imported / "lake" / "inactive_clients" / "day=2026-10-01" / "part.parquet").is_file()
 
 
 def test_the_demo_ends_well_and_leaves_its_days_behind(home: Path) -> None:
