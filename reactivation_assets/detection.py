@@ -1,4 +1,4 @@
-"""Gathers what detection and profiles look at: the mirror's snapshots and the campaign log up to an instant."""
+"""Gathers what detection looks at: the mirror's snapshots and the campaign log up to an instant."""
 
 from dataclasses import fields, replace
 from datetime import date, datetime

@@ -1,6 +1,5 @@
 """`reactivation run`: opens the platform, runs the day, prints what came of it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -25,7 +24,6 @@ def run_command(
     if list_asset is not None and list_asset not in LISTED:
         fail(f"--list {list_asset}: not one of {', '.join(LISTED)}")
     quiet = as_json or list_asset is not None
-    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     try:
         with _launched(settings, day, company, simulate=simulate, quiet=quiet) as (launcher, ran, live):
             lake = launcher.platform.lake

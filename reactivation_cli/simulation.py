@@ -13,16 +13,15 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from reactivation_api.server import running_api
+from reactivation_assets.feedback.client_responses import take_replies
 from reactivation_assets.sensors import waiting_replies
 from reactivation_cli.launcher import Launcher, open_launcher
 from reactivation_core.send_times import HORIZON
 from reactivation_resources.accounts import account_states
 from reactivation_resources.calendar import Calendar
 from reactivation_resources.clock import SimulatedClock, SystemClock
-from reactivation_resources.database.engine import migrate
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.platform import Platform, servers_for
-from reactivation_resources.responses import apply_replies
 from reactivation_resources.settings import Settings
 from reactivation_sandbox.process import Town, running_town
 
@@ -54,8 +53,7 @@ class Simulation:
         """Do what the sensors would ask for: read waiting replies, send what is due."""
         platform = self.platform
         if waiting_replies(platform.database) is not None:
-            for reply in apply_replies(platform.database, platform.calendar.day_of, platform.clock.now()):
-                platform.context_sync.after_reply(reply)
+            take_replies(platform)
         dispatch_due(platform.outbox, platform.channels, OWNER)
 
     def live_until(self, end: datetime, on_step: Callable[[datetime], None] = lambda _: None) -> None:
@@ -112,11 +110,10 @@ def simulation_in(
     with ExitStack() as stack:
         clock = SimulatedClock(start)
         urls = stack.enter_context(servers_for(settings))
-        migrate(urls.database_url)
         platform = Platform(sandboxed, clock, urls, only_company)
         stack.callback(platform.close)
+        launcher = stack.enter_context(open_launcher(platform))  # brings the schema up to date before anything comes in
         town.set_webhook(f"{stack.enter_context(running_api(platform))}/api/reactivation/webhooks/whatsapp/waha")
-        launcher = stack.enter_context(open_launcher(platform))
         yield Simulation(launcher, town, clock)
 
 

@@ -94,6 +94,23 @@ class Inbox:
         return StoredReport(new=new, duplicates=len(ordered) - new, opt_outs=opt_outs)
 
 
+def enter_suppression(
+    connection: Connection,
+    company_id: int,
+    phone: str,
+    at: datetime,
+    *,
+    reason: str,
+    source: str,
+    inbox_id: int | None = None,
+) -> None:
+    """Enter `phone` into the company's suppression ledger; one that is in force already stays as it is."""
+    ledger = insert(Suppression).values(
+        company_id=company_id, phone=phone, reason=reason, source=source, inbox_id=inbox_id, at=at
+    )
+    connection.execute(ledger.on_conflict_do_nothing())
+
+
 def suppress(
     connection: Connection,
     company_id: int,
@@ -105,10 +122,7 @@ def suppress(
     inbox_id: int | None = None,
 ) -> None:
     """Never write to `phone` again for this company, and call off what is planned for it. Repeating it changes nothing."""
-    ledger = insert(Suppression).values(
-        company_id=company_id, phone=phone, reason=reason, source=source, inbox_id=inbox_id, at=at
-    )
-    connection.execute(ledger.on_conflict_do_nothing())
+    enter_suppression(connection, company_id, phone, at, reason=reason, source=source, inbox_id=inbox_id)
     owners = select(Client.client_id).where(Client.company_id == company_id, Client.phone == phone)
     unsent = campaigns_for_update(
         connection,

@@ -17,7 +17,9 @@ from sqlalchemy.exc import DataError, IntegrityError
 from reactivation_core.local_time import local_date, to_local
 from reactivation_core.replies import Classification, OfferedSlot, classify
 from reactivation_core.reply_effects import ReplyEffects, effects_of
+from reactivation_resources.alerts import raise_alert
 from reactivation_resources.database.engine import Database, FrameSchema
+from reactivation_resources.inbox import enter_suppression
 
 BATCH = 500
 Ids = dict[str, dict[str, int]]
@@ -300,13 +302,10 @@ def _write_client(
     phones: Collection[str],
 ) -> None:
     key = {"company": message.company_id, "client": client_id, "inbox": message.inbox_id, "at": at}
+    reason = "opted_out" if found.intent == "opt_out" else found.intent
     for phone in sorted(phones) if effects.suppress_phone else ():
-        connection.execute(
-            text(
-                "INSERT INTO suppressions (company_id, phone, reason, source, inbox_id, at)"
-                " VALUES (:company, :phone, :reason, 'reply', :inbox, :at) ON CONFLICT DO NOTHING"
-            ),
-            {**key, "phone": phone, "reason": "opted_out" if found.intent == "opt_out" else found.intent},
+        enter_suppression(
+            connection, message.company_id, phone, at, reason=reason, source="reply", inbox_id=message.inbox_id
         )
     if client_id is not None and effects.pause is not None:
         connection.execute(
@@ -327,14 +326,11 @@ def _write_client(
             {**key, "kind": kind, "value": value},
         )
     if effects.alert:
-        connection.execute(
-            text(
-                "INSERT INTO alerts (company_id, kind, fold_key, message, first_at, last_at)"
-                " VALUES (:company, 'complaint', :fold, :message, :at, :at) ON CONFLICT (fold_key) DO NOTHING"
-            ),
-            {
-                **key,
-                "fold": f"complaint:{message.inbox_id}",
-                "message": f"a client of company {message.company_id} complains: see message {message.inbox_id} in the inbox",
-            },
+        raise_alert(
+            connection,
+            "complaint",
+            f"complaint:{message.inbox_id}",
+            f"a client of company {message.company_id} complains: see message {message.inbox_id} in the inbox",
+            at,
+            message.company_id,
         )

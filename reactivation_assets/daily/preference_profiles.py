@@ -7,7 +7,6 @@ import dagster as dg
 import polars as pl
 
 from reactivation_assets.daily_frames import counts_table, daily_asset, materialize_days
-from reactivation_assets.detection import inactivity_inputs
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.preferences import preference_profiles as profiles_of
@@ -18,15 +17,16 @@ def preference_profiles(context: dg.AssetExecutionContext, platform: PlatformPar
     """Tastes of every due client from the last twenty visits: time of day, weekdays, staff, services, rhythm, and how sure we are."""
     days = [date.fromisoformat(key) for key in context.partition_keys]
     last = platform.calendar.as_of(max(days))
-    inputs = inactivity_inputs(platform, last)
+    mirror = platform.mirror
+    companies, staff, records = mirror.snapshot("companies"), mirror.snapshot("staff"), mirror.snapshot("records")
     stated = platform.campaign_log.stated_preferences(last)
 
     def compute(day: date) -> pl.DataFrame:
         due = platform.lake.scan("inactive_clients", day).select("company_id", "client_id", "service_id").collect()
         return profiles_of(
-            companies=inputs.companies,
-            staff=inputs.staff,
-            records=inputs.records,
+            companies=companies,
+            staff=staff,
+            records=records,
             due=due,
             as_of=platform.calendar.as_of(day),
             stated=stated,

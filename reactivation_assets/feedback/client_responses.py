@@ -9,6 +9,7 @@ import polars as pl
 from reactivation_assets.daily_frames import counts_table, daily_asset, materialize_days
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
+from reactivation_resources.platform import Platform
 from reactivation_resources.responses import apply_replies, responses_of_day
 
 
@@ -22,11 +23,16 @@ def client_responses(context: dg.AssetExecutionContext, platform: PlatformParam)
 
     def compute(day: date) -> pl.DataFrame:
         if day == today:
-            for reply in apply_replies(platform.database, platform.calendar.day_of, platform.calendar.now()):
-                platform.context_sync.after_reply(reply)
+            take_replies(platform)
         return responses_of_day(platform.database, day)
 
     return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture)
+
+
+def take_replies(platform: Platform) -> None:
+    """Classify and apply what waits in the inbox, and let the chat bot's context follow."""
+    for reply in apply_replies(platform.database, platform.calendar.day_of, platform.calendar.now()):
+        platform.context_sync.after_reply(reply)
 
 
 def _describe(frame: pl.DataFrame) -> dict[str, Any]:
