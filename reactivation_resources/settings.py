@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     yclients_base_url: str = Field(default="https://api.yclients.com/api/v1", description="the CRM's REST API")
     yclients_partner_token: SecretStr | None = Field(default=None, description="partner token")
     yclients_user_token: SecretStr | None = Field(default=None, description="user token")
+    yclients_partner_id: str | None = Field(default=None, description="partner id, for keys that need `X-Partner-Id`")
+    yclients_proxy: SecretStr | None = Field(default=None, description="HTTP or SOCKS5 proxy to the CRM")
+    yclients_webhook_secret: SecretStr | None = Field(
+        default=None, description="last part of the CRM's webhook address; unset: no such webhook"
+    )
+    yclients_slot_calls: int = Field(default=6000, ge=0, description="calls a campaign day may spend on free slots")
 
     waha_base_url: str | None = Field(default=None, description="WAHA HTTP API; unset: no channel, nothing is sent")
     waha_api_key: SecretStr | None = Field(default=None, description="key for WAHA's `X-Api-Key`")
@@ -107,6 +113,20 @@ class Settings(BaseSettings):
         if url is not None and not re.match(r"(rediss?|unix)://.", url.get_secret_value()):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return url
+
+    @field_validator("yclients_proxy")
+    @classmethod
+    def _proxy_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.match(r"(https?|socks5h?)://[^/]", url.get_secret_value()):
+            raise ValueError("must start with http://, https://, socks5:// or socks5h:// and name a host")
+        return url
+
+    @field_validator("yclients_webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{16,}", secret.get_secret_value()):
+            raise ValueError("must be at least 16 letters, digits or . _ ~ -: it is a part of an address")
+        return secret
 
     @field_validator("yclients_base_url", "waha_base_url")
     @classmethod

@@ -82,7 +82,12 @@ class Company(Base):
     crm_source: Mapped[str] = mapped_column(server_default="yclients")
     crm_status: Mapped[str] = mapped_column(server_default="active")
     exported_at: Mapped[datetime | None]
-    changed_after: Mapped[datetime | None] = mapped_column(comment="the mirror's watermark")
+    changed_after: Mapped[datetime | None] = mapped_column(comment="the mirror's watermark; null: not mirrored yet")
+    load_started_at: Mapped[datetime | None] = mapped_column(comment="when the first load began")
+    loaded_back_to: Mapped[date | None] = mapped_column(comment="the first load has the journal from this local day on")
+    catalogue_at: Mapped[datetime | None] = mapped_column(
+        comment="when the company's card, services, staff and the list of its clients were last compared with the CRM"
+    )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -90,7 +95,9 @@ class Company(Base):
             _one_of("business_type", ("beauty", "barbershop", "dental", "fitness", "other")), "business_type"
         ),
         CheckConstraint(_one_of("crm_source", ("yclients", "import")), "crm_source"),
-        CheckConstraint(_one_of("crm_status", ("active", "frozen", "uninstalled", "no_access")), "crm_status"),
+        CheckConstraint(
+            _one_of("crm_status", ("active", "frozen", "uninstalled", "no_access", "suspended")), "crm_status"
+        ),
     )
 
 
@@ -160,6 +167,16 @@ class RecordLine(Base):
         CheckConstraint(_one_of("status", ("attended", "booked", "confirmed", "no_show", "cancelled")), "status"),
         Index(None, "company_id", "client_id", "starts_at"),
     )
+
+
+class VisitChange(Base):
+    """When a client's journal last changed; triggers on `record_lines` keep it, so that no writer can forget."""
+
+    __tablename__ = "visit_changes"
+
+    company_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    client_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(index=True, comment="the version of `records` that the change raised")
 
 
 class MirrorVersion(Base):
@@ -459,7 +476,7 @@ class InboxMessage(Base):
 
     __table_args__ = (
         UniqueConstraint("channel", "event_key"),
-        CheckConstraint(_one_of("kind", ("message", "ack", "session", "malformed")), "kind"),
+        CheckConstraint(_one_of("kind", ("message", "ack", "session", "malformed", "crm")), "kind"),
         Index("ix_inbox_unprocessed", "inbox_id", postgresql_where=text("processed_at IS NULL")),
         Index(None, "company_id", "phone"),
     )
