@@ -20,7 +20,7 @@ _KINDS = "'message', 'ack', 'session', 'malformed'"
 
 
 def _function(name: str, sources: tuple[str, ...]) -> str:
-    rows = " UNION ".join(f"SELECT company_id, client_id FROM {source} WHERE client_id IS NOT NULL" for source in sources)
+    rows = " UNION ALL ".join(f"SELECT company_id, client_id FROM {source} WHERE client_id IS NOT NULL" for source in sources)
     return f"""
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,7 +33,7 @@ BEGIN
   ON CONFLICT (name) DO UPDATE SET version = greatest(mirror_versions.version + 1, excluded.version)
   RETURNING version INTO raised;
   INSERT INTO visit_changes (company_id, client_id, version)
-  SELECT company_id, client_id, raised FROM ({rows}) touched ORDER BY company_id, client_id
+  SELECT DISTINCT company_id, client_id, raised FROM ({rows}) touched ORDER BY company_id, client_id
   ON CONFLICT (company_id, client_id) DO UPDATE SET version = excluded.version;
   RETURN NULL;
 END $$
