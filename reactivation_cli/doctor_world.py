@@ -14,7 +14,7 @@ from sqlalchemy import text
 from reactivation_cli.finding import Finding, failure, ok, warning
 from reactivation_core.local_time import parse_zone
 from reactivation_resources.platform import Platform
-from reactivation_resources.yclients import CrmError
+from reactivation_resources.yclients.errors import AuthError, CrmError, ForbiddenError
 
 _LISTED = 20
 _RECENT = timedelta(days=7)
@@ -107,9 +107,9 @@ def crm(platform: Platform) -> Iterator[Finding]:
         )
         return
     try:
-        door.company(served[0])
+        door.run(lambda crm: crm.company(served[0]))
     except CrmError as error:
-        if error.status in _UNAUTHORIZED:
+        if isinstance(error, AuthError | ForbiddenError):
             advice = "Correct YCLIENTS_PARTNER_TOKEN and YCLIENTS_USER_TOKEN, and the user's rights in the salon."
             yield failure("crm", f"the token is not accepted for company {served[0]} (HTTP {error.status})", advice)
         elif error.status is None:

@@ -24,10 +24,11 @@ from reactivation_resources.inbox import Inbox
 from reactivation_resources.lake import Lake
 from reactivation_resources.mirror import Mirror
 from reactivation_resources.outbox import Outbox
-from reactivation_resources.rate_limit import RateLimiter
+from reactivation_resources.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from reactivation_resources.settings import Settings
 from reactivation_resources.slot_refresh import SlotRefresher
-from reactivation_resources.yclients import PUBLISHED_LIMITS, YClients
+from reactivation_resources.yclients.client import YClients
+from reactivation_resources.yclients.door import Crm
 
 
 class Platform:
@@ -92,15 +93,25 @@ class Platform:
         )
 
     @cached_property
-    def crm(self) -> YClients:
+    def crm(self) -> Crm:
         """The booking CRM. A simulated one answers for imported salons too, and does not count calls."""
         settings = self.settings
-        local = is_loopback(settings.yclients_base_url)
-        return YClients(
-            settings.yclients_base_url,
-            _secret(settings.yclients_partner_token),
-            _secret(settings.yclients_user_token),
-            RateLimiter("yclients", () if local else PUBLISHED_LIMITS, self.urls.redis_url or None),
+        limits = () if is_loopback(settings.yclients_base_url) else PUBLISHED_LIMITS
+
+        def open_client() -> YClients:
+            return YClients(
+                settings.yclients_base_url,
+                _secret(settings.yclients_partner_token),
+                _secret(settings.yclients_user_token),
+                RateLimiter("yclients", limits, self.urls.redis_url or None),
+                partner_id=settings.yclients_partner_id,
+                proxy=_secret(settings.yclients_proxy),
+            )
+
+        return Crm(
+            open_client,
+            base_url=settings.yclients_base_url,
+            configured=settings.yclients_partner_token is not None,
             sources=frozenset({"yclients", "import"} if self.clock.simulated else {"yclients"}),
         )
 

@@ -1,88 +1,167 @@
-"""One rate limit for all processes: the CRM counts calls per address, not per salon and not per process."""
+"""One rate limit for all processes: the CRM counts calls per address, not per salon and not per process.
 
-import threading
+A place is taken before a request leaves and counts until a window's length after its answer came. The server saw the request between the two,
+so whatever the network does to it, the server never sees more calls within a window than there are places.
+"""
+
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
 
 Limits = tuple[tuple[int, float], ...]
 """Calls and seconds: 5 a second and 200 a minute are `((5, 1), (200, 60))`."""
 
-# A log of the last calls; a call may be made when every window still has a place. Exact over any window, unlike a bucket, which lets
-# twice its size through around a refill. Redis' own clock is used, so that processes on several machines agree.
+PUBLISHED_LIMITS: Limits = ((5, 1), (200, 60))  # of the CRM, per address
+LEASE_S = 40.0  # longest life of a request; the place of a process that died is free a window later
+_REDIS_REST_S = 1.0  # after it failed, before it is asked again
+
+# Places by when their answer came; those without one carry the end of their lease. Redis' own clock is used, so that processes on several
+# machines agree. A place under way can be free no earlier than a window from now. Exact over any window, unlike a bucket.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local wait, longest = 0, 0
-for i = 1, #ARGV - 1, 2 do
+local place, lease, wait, longest = ARGV[1], tonumber(ARGV[2]), 0, 0
+for i = 3, #ARGV, 2 do
   local calls, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   longest = math.max(longest, window)
-  local oldest = redis.call('ZRANGE', KEYS[1], -calls, -calls, 'WITHSCORES')
-  if oldest[2] then wait = math.max(wait, tonumber(oldest[2]) + window - now) end
+  local last = redis.call('ZRANGE', KEYS[1], -calls, -calls, 'WITHSCORES')
+  if last[2] then wait = math.max(wait, math.min(tonumber(last[2]), now) + window - now) end
 end
 if wait > 0 then return wait end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - longest))
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[#ARGV])
-redis.call('PEXPIRE', KEYS[1], math.ceil(longest / 1000))
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + lease), place)
+redis.call('PEXPIRE', KEYS[1], math.ceil((lease + longest) / 1000))
 return 0
+"""
+_ANSWERED = """
+local time = redis.call('TIME')
+return redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[1])
 """
 
 
 class RateLimiter:
-    """Blocks until a call may be made. Shared through Redis; within this process alone where Redis is unreachable.
+    """Gives places to requests, in order of asking. Shared through Redis; within this process alone while Redis is away.
 
-    Without limits it never blocks.
+    Use it on one event loop. Without limits nobody waits.
+
+    Args:
+        name: Who shares the limit.
+        limits: All of them hold.
+        redis_url: None: within this process only.
+        lease_s: The longest a place may be held, in seconds.
+        sleep, clock: For tests.
     """
 
     def __init__(
-        self, name: str, limits: Limits, redis_url: str | None = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        name: str,
+        limits: Limits,
+        redis_url: str | None = None,
+        *,
+        lease_s: float = LEASE_S,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._key, self._limits, self._redis_url, self._sleep = f"reactivation:rate:{name}", limits, redis_url, sleep
-        self._lock = threading.Lock()
-        self._calls: deque[float] = deque(maxlen=max((calls for calls, _ in limits), default=0))
-        self._shared: Callable[[], int] | None = None
+        self._limits = limits
+        self._lease_s = lease_s
+        self._sleep = sleep
+        self._clock = clock
+        self._turn = anyio.Lock()
+        self._own: dict[str, float] = {}  # places of this process by when their answer came
+        self._shared = _SharedPlaces(f"reactivation:rate:{name}", limits, lease_s, redis_url) if redis_url else None
 
-    def acquire(self) -> None:
-        """Wait for the next free place and take it."""
-        while self._limits and (wait := self._take()) > 0:
-            self._sleep(wait)
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place and hold it over the block, which must end with the answer. Raises TimeoutError at the end of the lease."""
+        if not self._limits:
+            with anyio.fail_after(self._lease_s):
+                yield
+            return
+        async with self._turn:
+            place, asked_at = await self._take()
+        try:
+            with anyio.fail_after(asked_at + self._lease_s - anyio.current_time()):
+                yield
+        finally:
+            self._own[place] = self._clock()
+            if self._shared is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._shared.answered(place)
 
-    def _take(self) -> float:
-        """Take a place and return 0, or return the seconds until one may be free."""
-        if self._redis_url is not None:
-            import redis
+    async def aclose(self) -> None:
+        """Close the connection to Redis."""
+        if self._shared is not None:
+            await self._shared.aclose()
 
-            try:
-                wait = self._take_shared() / 1e6
-            except redis.RedisError:
-                pass  # the limit still holds within this process
-            else:
-                if wait <= 0:
-                    with self._lock:
-                        self._calls.append(time.monotonic())  # in case Redis is away for the next one
-                return wait
-        with self._lock:
-            now = time.monotonic()
-            wait = max(
-                (self._calls[-calls] + seconds - now for calls, seconds in self._limits if len(self._calls) >= calls),
-                default=0.0,
-            )
+    async def _take(self) -> tuple[str, float]:
+        """Take a place; when it was asked for, by the loop's clock, its lease had not begun yet."""
+        place = uuid.uuid4().hex
+        while True:
+            asked_at = anyio.current_time()
+            wait = self._own_wait()
+            if wait <= 0 and self._shared is not None:
+                wait = await self._shared.take(place)
             if wait <= 0:
-                self._calls.append(now)
-            return max(wait, 0.0)
+                self._own[place] = float("inf")
+                return place, asked_at
+            await self._sleep(wait)
 
-    def _take_shared(self) -> int:
-        if self._shared is None:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
+    def _own_wait(self) -> float:
+        """Seconds until this process has a place of its own: with Redis at hand it always has, without it this is the limit."""
+        now = self._clock()
+        longest = max(seconds for _, seconds in self._limits)
+        self._own = {place: at for place, at in self._own.items() if at + longest > now}
+        last = sorted(self._own.values())
+        return max(
+            (min(last[-calls], now) + seconds - now for calls, seconds in self._limits if len(last) >= calls),
+            default=0.0,
+        )
 
-            # No retries: a call must not wait longer for its place than for its answer.
-            client = redis.Redis.from_url(
-                self._redis_url or "", socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
-            )
-            script = client.register_script(_TAKE)
-            windows = [value for calls, seconds in self._limits for value in (calls, round(seconds * 1_000_000))]
-            self._shared = lambda: int(script(keys=[self._key], args=[*windows, uuid.uuid4().hex]))
-        return self._shared()
+
+class _SharedPlaces:
+    """The places in Redis. While Redis is away everybody may go on, and it is asked again soon."""
+
+    def __init__(self, key: str, limits: Limits, lease_s: float, redis_url: str) -> None:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        # A single retry, for a connection that Redis closed meanwhile: a call must not wait longer for its place than for its answer.
+        self._redis: Any = Redis.from_url(
+            redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
+        )
+        self._key = key
+        self._windows = [_micros(lease_s), *(value for calls, seconds in limits for value in (calls, _micros(seconds)))]
+        self._take = self._redis.register_script(_TAKE)
+        self._answered = self._redis.register_script(_ANSWERED)
+        self._away_until = 0.0
+
+    async def take(self, place: str) -> float:
+        """Take the place and return 0, or return the seconds until one may be free."""
+        return await self._ask(self._take, place, *self._windows) / 1e6
+
+    async def answered(self, place: str) -> None:
+        """Note that the answer came. Unnoted, the place is free when its lease has ended."""
+        await self._ask(self._answered, place)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+    async def _ask(self, script: Any, *arguments: object) -> int:
+        from redis.exceptions import RedisError
+
+        if anyio.current_time() < self._away_until:
+            return 0
+        try:
+            return int(await script(keys=[self._key], args=arguments))
+        except RedisError:
+            self._away_until = anyio.current_time() + _REDIS_REST_S
+            return 0
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * 1_000_000)
