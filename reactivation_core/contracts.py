@@ -16,6 +16,8 @@ from pandera.errors import SchemaErrors
 
 from reactivation_core.campaign_states import Status
 from reactivation_core.exclusions import REASONS
+from reactivation_core.intervals import INTERVAL_SOURCES
+from reactivation_core.visit_gaps import ENOUGH_GAPS, WINDOW_DAYS
 
 INSTANT = pl.Datetime("us", "UTC")
 BUSINESS_TYPES = ("beauty", "barbershop", "dental", "fitness", "other")
@@ -28,7 +30,6 @@ LANES = ("warm", "cold")
 PERIODS = ("morning", "afternoon", "evening")
 RESPONSES = ("positive", "negative", "neutral", "booking_created", "no_response")
 COMPLETIONS = ("converted", "max_attempts", "opted_out", "declined", "cancelled")
-INTERVAL_SOURCES = ("manual", "historical", "ai", "default")
 
 
 class ContractError(ValueError):
@@ -142,6 +143,16 @@ def _column(dtype: Any, description: str, *checks: pa.Check, null: bool = False)
 def _rule(holds: pl.Expr, words: str) -> pa.Check:
     """A rule between columns, in words for the person who reads its failure. Null counts as kept."""
     return pa.Check(lambda data: data.lazyframe.select(holds.fill_null(value=True).alias("holds")), error=words)
+
+
+def _ascending(*names: str) -> pa.Check:
+    """Every row's key is above the key of the row before: no key repeats, and a large frame is told so without sorting it again."""
+    above = pl.lit(value=False)
+    for name in reversed(names):
+        value = pl.col(name).to_physical().fill_null(-1)
+        before = value.shift(1, fill_value=-1)
+        above = (value > before) | ((value == before) & above)
+    return _rule(above, f"{', '.join(names)} ascend and never repeat")
 
 
 def _contract(
@@ -289,7 +300,7 @@ RULES = _contract(
         "max_attempts": _count("attempts of an episode", pl.Int64, 1),
         "discount_progression": _column(pl.List(pl.Int16), "discount of each attempt, percent; empty: none"),
         "active": _flag("the rule is used"),
-        "interval_source": _text("where the interval comes from", INTERVAL_SOURCES),
+        "interval_source": _text("where the interval comes from", tuple(INTERVAL_SOURCES)),
     },
     unique=["company_id", "service_id"],
 )
@@ -610,11 +621,65 @@ CONVERSION_METRICS = _contract(
     ],
 )
 
+# ------------------------------------------------------------------------------------------------ how often people come
+
+_SERVICE_OR_ANY = _id("service of that company; null: any service", null=True)
+
+VISIT_GAPS = _contract(
+    "visit_gaps",
+    {
+        "company_id": _COMPANY,
+        "client_id": _CLIENT,
+        "service_id": _SERVICE_OR_ANY,
+        "visit_day": _column(pl.Date, "local day of the later visit"),
+        "gap_days": _count("days since the visit before", pl.Int16, 1, WINDOW_DAYS),
+    },
+    rules=[_ascending("company_id", "client_id", "service_id", "visit_day")],
+)
+
+SERVICE_INTERVALS = _contract(
+    "service_intervals",
+    {
+        "company_id": _COMPANY,
+        "service_id": _SERVICE_OR_ANY,
+        "clients": _count("clients with a gap", least=1),
+        "gaps": _count("gaps: the sample", least=1),
+        "lower_quartile": _column(pl.Float64, "a quarter of the gaps is shorter, days", pa.Check.ge(1)),
+        "median_days": _column(pl.Float64, "half of the gaps are shorter, days", pa.Check.ge(1)),
+        "upper_quartile": _column(pl.Float64, "three quarters of the gaps are shorter, days", pa.Check.ge(1)),
+        "mean_days": _column(pl.Float64, "mean gap, days", pa.Check.ge(1)),
+        "std_days": _column(pl.Float64, "population standard deviation of the gaps, days", pa.Check.ge(0)),
+        "regular_share": _share("clients with regularity above 0.7, of those with two gaps or more", null=True),
+        "historical_days": _count(
+            f"the rules' historical interval: the median in whole days; null below {ENOUGH_GAPS} gaps",
+            least=1,
+            most=WINDOW_DAYS,
+            null=True,
+        ),
+    },
+    unique=["company_id", "service_id"],
+    rules=[
+        _rule(pl.col("clients") <= pl.col("gaps"), "clients <= gaps"),
+        _rule(
+            pl.col("median_days").is_between("lower_quartile", "upper_quartile"),
+            "the median lies between the quartiles",
+        ),
+        _rule(
+            pl.col("historical_days").is_null() == (pl.col("gaps") < ENOUGH_GAPS),
+            f"a historical interval from {ENOUGH_GAPS} gaps on",
+        ),
+        _rule(
+            (pl.col("historical_days") - pl.col("median_days")).is_between(0, 0.5),
+            "the historical interval is the median, a half counting up",
+        ),
+    ],
+)
+
 CONTRACTS: dict[str, pa.DataFrameSchema] = {
     contract.name: contract
     for contract in (
         COMPANIES, SERVICES, STAFF, CLIENTS, RECORDS, RULES, CAMPAIGNS, SUPPRESSIONS, PAUSES, OPEN_SLOTS, INACTIVE_CLIENTS,
         PREFERENCE_PROFILES, RANKED_SLOTS, CAMPAIGN_PLAN, GENERATED_MESSAGES, SENT_CAMPAIGNS, CLIENT_RESPONSES, CONVERSIONS,
-        CONVERSION_METRICS,
+        CONVERSION_METRICS, VISIT_GAPS, SERVICE_INTERVALS,
     )
 }  # fmt: skip

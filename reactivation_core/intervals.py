@@ -1,7 +1,7 @@
-"""How often people come: default intervals, seeds matched by title, and the personal rhythm.
+"""How often people are expected: default intervals, seeds matched by title, the sources of a rule's interval, the personal rhythm.
 
-A rule's interval has four possible sources; `active_interval` is the order among them. What to keep out: computing the historical
-interval from visits (metrics of the mirror) and asking a model for one.
+A rule's interval has four possible sources; `INTERVAL_SOURCES` is the order among them, the only place that has it. What to keep out:
+how often people really came (visit_gaps.py) and asking a model for an interval.
 """
 
 import re
@@ -11,11 +11,19 @@ from typing import Literal
 import polars as pl
 
 IntervalSource = Literal["manual", "historical", "ai", "default"]
+INTERVAL_SOURCES: dict[IntervalSource, str] = {
+    "manual": "manual_interval",
+    "historical": "calculated_avg_interval",
+    "ai": "ai_suggested_interval",
+    "default": "default_interval",
+}
+"""The sources of a rule's interval, the best first, each with the rule's column that holds it (days or null)."""
 
 RHYTHM_GAPS = 5  # the last five gaps: habits change, older ones say little
 RHYTHM_WEIGHT = 3  # the rule's interval counts as much as three gaps of the client's own
 _CEILING_SLACK = 1e-9  # 1.5 * 28 must not become 43 through binary fractions
 FALLBACK_DAYS = 30
+SANE_SUGGESTION = (3, 365)  # days, for titles no seed fits
 
 
 @dataclass(frozen=True)
@@ -31,25 +39,31 @@ class Seed:
     words: tuple[tuple[str, ...], ...]
 
 
-_MEN = ("мужск*", "men", "men's", "mens", "male")
-_WOMEN = ("женск*", "women", "women's", "womens", "ladies")
+_MEN = ("мужск*", "мужчин*", "муж", "men", "men's", "mens", "male")
+_WOMEN = ("женск*", "женщин*", "жен", "women", "women's", "womens", "ladies")
 _CUT = ("стриж*", "haircut", "haircuts", "cut", "cuts")
 _COLOUR = ("окраш*", "окрас*", "покраск*", "colouring", "coloring", "colour", "color")
+_BEARD = ("борода", "бороды", "бороде", "бороду", "бородой", "бород", "beard")  # "бородавка" is a wart
+_FACE = ("лица", "лицо", "лицу", "лицом", "face", "facial")
+_LEG = ("нога", "ноги", "ног", "ногам", "голен*", "leg", "legs")  # "ноготь" is a nail
+_EPILATION = ("эпиляц*", "депиляц*", "шугаринг*", "epilation", "depilation", "sugaring", "waxing")
+_MANICURE = ("маникюр*", "manicure")
 
 SEEDS = (
     Seed(28, 21, 35, (_CUT, _MEN)),
     Seed(40, 35, 50, (_CUT, _WOMEN)),
     Seed(50, 40, 70, (_COLOUR,)),
-    Seed(21, 14, 28, (("маникюр*", "manicure"), ("гель*", "гел*", "шеллак*", "gel", "shellac"))),
-    Seed(14, 10, 21, (("маникюр*", "manicure"), ("обычн*", "классическ*", "гигиенич*", "plain", "classic"))),
+    Seed(21, 14, 28, (_MANICURE, ("гел*", "шеллак*", "gel", "shellac"))),
+    Seed(14, 10, 21, (_MANICURE, ("обычн*", "классическ*", "гигиенич*", "plain", "classic"))),
     Seed(30, 21, 40, (("педикюр*", "pedicure"),)),
-    Seed(21, 14, 28, (("бород*", "beard"),)),
-    Seed(28, 28, 28, (("чистк*", "уход*", "facial"), ("лиц*", "facial"))),
-    Seed(14, 7, 21, (("массаж*", "massage"), ("лиц*", "face", "facial"))),
+    Seed(21, 14, 28, (_BEARD,)),
+    Seed(28, 28, 28, (("facial",),)),
+    Seed(28, 28, 28, (("чистк*", "уход*"), _FACE)),
+    Seed(14, 7, 21, (("массаж*", "massage"), _FACE)),
     Seed(21, 21, 21, (("пилинг*", "peeling", "peel"),)),
-    Seed(35, 35, 35, (("эпиляц*", "шугаринг*", "epilation", "waxing"), ("ног*", "голен*", "leg", "legs"))),
-    Seed(28, 28, 28, (("эпиляц*", "шугаринг*", "epilation", "waxing"), ("бикини", "bikini"))),
-    Seed(21, 21, 21, (("эпиляц*", "шугаринг*", "epilation", "waxing"), ("подмыш*", "underarm", "underarms"))),
+    Seed(35, 35, 35, (_EPILATION, _LEG)),
+    Seed(28, 28, 28, (_EPILATION, ("бикини", "bikini"))),
+    Seed(21, 21, 21, (_EPILATION, ("подмыш*", "underarm", "underarms"))),
     Seed(90, 70, 120, (("балаяж*", "balayage"),)),
     Seed(60, 45, 90, (("наращив*", "extension", "extensions"), ("волос*", "hair"))),
     Seed(45, 30, 60, (("ботокс*", "botox"), ("волос*", "hair"))),
@@ -60,15 +74,15 @@ BUSINESS_DEFAULTS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "beauty": (
         (_CUT, 28),
         (_COLOUR, 45),
-        (("маникюр*", "manicure"), 21),
+        (_MANICURE, 21),
         (("педикюр*", "pedicure"), 28),
         (("массаж*", "massage"), 14),
     ),
-    "barbershop": ((_CUT, 21), (("бород*", "beard"), 14)),
+    "barbershop": ((_CUT, 21), (_BEARD, 14)),
     "dental": (
         (("чистк*", "гигиен*", "cleaning"), 180),
         (("отбелив*", "whitening"), 180),
-        (("осмотр*", "консультац*", "checkup"), 180),
+        (("осмотр*", "консультац*", "checkup", "check"), 180),
     ),
     "fitness": ((("тренировк*", "training", "workout"), 7),),
 }
@@ -98,15 +112,22 @@ def find_seed(title: str) -> Seed | None:
     return max(fitting, key=lambda seed: (len(seed.words), seed.days), default=None)
 
 
-def active_interval(
-    manual: int | None, historical: int | None, ai: int | None, default: int
-) -> tuple[int, IntervalSource]:
-    """The rule's interval in days and where it comes from: manual before historical before AI before default."""
-    known: tuple[tuple[int | None, IntervalSource], ...] = ((manual, "manual"), (historical, "historical"), (ai, "ai"))
-    for days, source in known:
-        if days is not None:
-            return days, source
-    return default, "default"
+def suggestion_range(title: str) -> tuple[int, int]:
+    """The least and the most days a suggested interval for a service called `title` may have: its seed's usual range, if one fits."""
+    seed = find_seed(title)
+    return SANE_SUGGESTION if seed is None else (seed.low, seed.high)
+
+
+def active_interval() -> pl.Expr:
+    """A rule's interval (days) from the columns of `INTERVAL_SOURCES`: the first that is not null."""
+    return pl.coalesce(*INTERVAL_SOURCES.values())
+
+
+def active_interval_source() -> pl.Expr:
+    """Which source `active_interval` comes from."""
+    return pl.coalesce(
+        *(pl.when(pl.col(name).is_not_null()).then(pl.lit(source)) for source, name in INTERVAL_SOURCES.items())
+    )
 
 
 def rhythm_days(own: pl.Expr, gaps: pl.Expr, interval: pl.Expr) -> pl.Expr:

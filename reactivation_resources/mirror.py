@@ -5,6 +5,7 @@ one repeatable-read transaction, so a snapshot never claims a version whose rows
 once do the work twice and leave one whole file. What to keep out: writing the mirror (upsert.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from reactivation_core.intervals import INTERVAL_SOURCES, active_interval, active_interval_source
 from reactivation_resources.database.engine import Database, FrameSchema, scan_copy
 from reactivation_resources.lake import Lake
 
@@ -24,12 +26,27 @@ SORT_MEMORY = "256MB"
 
 @dataclass(frozen=True)
 class _Source:
-    """How one snapshot is read. `asset` is its name in the lake; small ones, whose settings change unversioned, are always read."""
+    """How one snapshot is read. `asset` is its name in the lake; small ones, whose settings change unversioned, are always read.
+
+    `derive` works out from the rows what is a rule of the core.
+    """
 
     asset: str
     query: str
     schema: FrameSchema
     always: bool = False
+    derive: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows
+
+
+def _with_active_interval(rules: pl.LazyFrame) -> pl.LazyFrame:
+    """The rules with the interval that counts and its source in the place of all that they hold."""
+    return rules.select(
+        "company_id",
+        "service_id",
+        active_interval().alias("interval_days"),
+        pl.exclude("company_id", "service_id", *INTERVAL_SOURCES.values()),
+        active_interval_source().alias("interval_source"),
+    )
 
 
 _SOURCES = {
@@ -89,17 +106,14 @@ _SOURCES = {
     ),
     "rules": _Source(
         "rules",
-        "SELECT company_id, service_id, coalesce(manual_interval, calculated_avg_interval, ai_suggested_interval, default_interval),"
-        " retry_interval_days, max_attempts, array_to_string(discount_progression, '|'), active,"
-        " CASE WHEN manual_interval IS NOT NULL THEN 'manual' WHEN calculated_avg_interval IS NOT NULL THEN 'historical'"
-        " WHEN ai_suggested_interval IS NOT NULL THEN 'ai' ELSE 'default' END"
-        " FROM service_reactivation_rules ORDER BY company_id, service_id",
+        f"SELECT company_id, service_id, {', '.join(INTERVAL_SOURCES.values())}, retry_interval_days, max_attempts,"  # noqa: S608 - names of the core
+        " array_to_string(discount_progression, '|'), active FROM service_reactivation_rules ORDER BY company_id, service_id",
         {
-            "company_id": pl.Int64, "service_id": pl.Int64, "interval_days": pl.Int64, "retry_interval_days": pl.Int64,
-            "max_attempts": pl.Int64, "discount_progression": pl.List(pl.Int16), "active": pl.Boolean,
-            "interval_source": pl.String,
+            "company_id": pl.Int64, "service_id": pl.Int64, **dict.fromkeys(INTERVAL_SOURCES.values(), pl.Int64),
+            "retry_interval_days": pl.Int64, "max_attempts": pl.Int64, "discount_progression": pl.List(pl.Int16), "active": pl.Boolean,
         },
         always=True,
+        derive=_with_active_interval,
     ),
 }  # fmt: skip
 
@@ -143,7 +157,7 @@ class Mirror:
                     file.write(chunk)
             empty = not rows.stat().st_size
             frame = pl.LazyFrame(schema=source.schema) if empty else scan_copy(rows, source.schema)
-            self.lake.write(source.asset, frame, metadata={VERSION: version})
+            self.lake.write(source.asset, source.derive(frame), metadata={VERSION: version})
 
     def _give_settings(self) -> None:
         """A company nobody has set up yet gets the default settings: off, until the salon turns it on."""

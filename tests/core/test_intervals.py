@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactivation_core.intervals import active_interval, default_interval, due_after, find_seed, rhythm_days
+from reactivation_core.intervals import (
+    SEEDS,
+    active_interval,
+    active_interval_source,
+    default_interval,
+    due_after,
+    find_seed,
+    rhythm_days,
+    suggestion_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,13 +30,23 @@ from reactivation_core.intervals import active_interval, default_interval, due_a
         ("Маникюр", "beauty", 21),
         ("Педикюр", "beauty", 30),
         ("Моделирование бороды", "barbershop", 21),
+        ("Стрижка для мужчин", "barbershop", 28),
+        ("Стрижка (жен.)", "beauty", 40),
+        ("Facial", "beauty", 28),
+        ("Чистка лица", "beauty", 28),
+        ("Facial massage", "beauty", 14),
         ("Массаж лица", "beauty", 14),
         ("Пилинг", "beauty", 21),
         ("Шугаринг ног", "beauty", 35),
         ("Эпиляция бикини", "beauty", 28),
+        ("Депиляция подмышек", "beauty", 21),
         ("Наращивание волос", "beauty", 60),
         ("Ботокс для волос", "beauty", 45),
         ("Профессиональная чистка зубов", "dental", 180),
+        ("Отбеливание ZOOM", "dental", 180),
+        ("Осмотр", "dental", 180),
+        ("Check-up", "dental", 180),
+        ("Чистка зубов", "beauty", 30),
         ("Персональная тренировка", "fitness", 7),
         ("Аренда зала", "fitness", 30),
         ("Консультация", "other", 30),
@@ -40,6 +59,9 @@ def test_titles_find_their_usual_interval(title: str, business: str, days: int):
 def test_words_match_whole():
     assert find_seed("Womens haircut").days == 40  # type: ignore[union-attr] - "men" is inside "womens"
     assert find_seed("Executive package") is None  # "cut" is inside "executive"
+    assert find_seed("Удаление бородавок") is None  # a wart begins like a beard
+    assert find_seed("Эпиляция и дизайн ногтей") is None  # a nail begins like a leg
+    assert find_seed("Чистка лицевой маски") is None
 
 
 def test_a_seed_lies_within_its_own_range():
@@ -60,7 +82,16 @@ def test_a_seed_lies_within_its_own_range():
 def test_the_best_source_of_an_interval_wins(
     manual: int | None, historical: int | None, ai: int | None, expected: tuple[int, str]
 ):
-    assert active_interval(manual, historical, ai, 40) == expected
+    rule = pl.DataFrame(
+        {"manual_interval": manual, "calculated_avg_interval": historical, "ai_suggested_interval": ai, "default_interval": 40}
+    )  # fmt: skip
+    assert rule.select(active_interval().alias("days"), active_interval_source().alias("source")).row(0) == expected
+
+
+def test_a_suggestion_stays_in_the_usual_range_of_its_title():
+    assert suggestion_range("Балаяж") == (70, 120)
+    assert suggestion_range("Stone ritual") == (3, 365)
+    assert all(seed.low <= seed.days <= seed.high for seed in SEEDS)
 
 
 def threshold(own: float | None, gaps: int, interval: int, factor: float) -> tuple[float | None, int]:
