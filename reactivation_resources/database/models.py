@@ -530,6 +530,7 @@ class Suppression(Base):
         Index(
             "uq_suppressions_in_force", "company_id", "phone", unique=True, postgresql_where=text("lifted_at IS NULL")
         ),
+        Index(None, "inbox_id"),  # a row of the inbox can be removed without reading the whole ledger
     )
 
 

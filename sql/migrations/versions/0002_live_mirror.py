@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("company_id", "client_id", name=op.f("pk_visit_changes")),
     )
     op.create_index(op.f("ix_visit_changes_version"), "visit_changes", ["version"])
+    op.create_index(op.f("ix_suppressions_inbox_id"), "suppressions", ["inbox_id"])
     for event, (function, tables, sources) in _EVENTS.items():
         op.execute(_function(function, sources))
         op.execute(
@@ -88,6 +89,7 @@ def downgrade() -> None:
     for function, _, _ in _EVENTS.values():
         op.execute(f"DROP TRIGGER {function} ON record_lines")
         op.execute(f"DROP FUNCTION {function}()")
+    op.drop_index(op.f("ix_suppressions_inbox_id"), "suppressions")
     op.drop_table("visit_changes")
     op.execute("DELETE FROM inbox WHERE kind = 'crm'")
     op.execute("UPDATE companies SET crm_status = 'frozen' WHERE crm_status = 'suspended'")
