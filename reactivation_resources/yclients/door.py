@@ -3,6 +3,7 @@
 What to keep out: calls. `crm.run(lambda crm: crm.company(7))` makes one, `crm.run(work)` any number of them at the same time.
 """
 
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from threading import Lock
@@ -40,6 +41,7 @@ class Crm:
         self._opening = Lock()
         self._opened: tuple[BlockingPortal, YClients] | None = None
         self._closing = ExitStack()
+        weakref.finalize(self, self._closing.close)  # a door left open must not keep the process from ending
 
     def serves(self, crm_source: str) -> bool:
         """Whether companies of this source can be asked about."""
@@ -55,7 +57,7 @@ class Crm:
             result.cancel()
 
     def close(self) -> None:
-        """Stop whatever is still asked and close the connections."""
+        """Close the connections. What is still asked fails."""
         with self._opening:
             self._opened = None
             self._closing.close()

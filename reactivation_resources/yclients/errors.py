@@ -82,5 +82,9 @@ class UnavailableError(CrmError):
     """No answer, half an answer, a server error, or a web page instead of data: what was asked may be true or not."""
 
 
+class ListingChangedError(UnavailableError):
+    """A listing of several pages that changed whenever it was read; a shorter one may hold still."""
+
+
 class MalformedError(CrmError):
     """An answer that is not JSON or has a shape nobody knows."""

@@ -1,14 +1,12 @@
 """The CRM's cards as values: what travels in many forms comes out in one.
 
-The CRM writes one thing in several ways: numbers as text, empty lists for empty objects, empty text for nothing. What to add here: a field
-somebody reads. What to keep out: asking for cards (client.py) and rows of our tables. Cards are read by the million in a first load: a field
-costs about a third of a microsecond, a validator in Python as much again.
+What to add here: a field somebody reads. What to keep out: asking for cards (client.py), forms of single values (values.py), rows of our tables.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import (
@@ -23,118 +21,26 @@ from pydantic import (
 )
 
 from reactivation_resources.yclients.json_text import storable
-
-LARGEST = 2**63 - 1  # of a bigint
-_CENT = Decimal("0.01")
-_MOST_MONEY = Decimal(10) ** 12
-_YEARS = range(1970, 2200)
-_NO_DATE = ("0000-00-00", "1970-01-01")
-
-
-# ---------------------------------------------------------------- forms of values
-
-
-def _nothing_is_none(value: Any) -> Any:
-    return None if value in ("", 0, "0") or value == [] or value == {} else value
-
-
-def _blank_is_none(value: Any) -> Any:
-    return None if value == "" or value == [] else value
-
-
-def _nothing_is_zero(value: Any) -> Any:
-    return 0 if value is None or value == "" or value == [] else value
-
-
-def _list(value: Any) -> Any:
-    return value or []
-
-
-def _object(value: Any) -> Any:
-    return value or {}
-
-
-def _flag(value: Any) -> bool:
-    if value is True or value is False:
-        return value
-    return str(value).strip().lower() not in ("", "0", "false", "none", "[]")
-
-
-def _text(value: Any) -> Any:
-    return "" if value is None or value is False or value == [] else value
-
-
-def _text_or_none(value: Any) -> Any:
-    return (value.strip() or None) if isinstance(value, str) else _blank_is_none(value)
-
-
-def _money(value: Any) -> Decimal:
-    try:
-        amount = Decimal(str(value or 0)).quantize(_CENT)
-    except InvalidOperation:
-        raise ValueError("not an amount") from None
-    if not 0 <= amount < _MOST_MONEY:
-        raise ValueError("not an amount")
-    return amount
-
-
-def _money_or_none(value: Any) -> Decimal | None:
-    return None if value is None or value == "" else _money(value)
-
-
-def _moment(value: Any) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        raise ValueError("not a time") from None
-    if moment.year not in _YEARS:
-        raise ValueError("not a time of ours")
-    return moment
-
-
-def _local(value: Any) -> datetime:
-    moment = value if isinstance(value, datetime) else _moment(value)
-    if moment.tzinfo is not None:
-        raise ValueError("not a local time")
-    return moment
-
-
-def _instant(value: Any) -> datetime:
-    moment = value if isinstance(value, datetime) else _moment(value)
-    if moment.tzinfo is None:
-        raise ValueError("without a zone")
-    return moment.astimezone(UTC)
-
-
-def _instant_or_none(value: Any) -> datetime | None:
-    """A hint of when a card changed: one that cannot be read is none."""
-    try:
-        return _instant(value)
-    except ValueError:
-        return None
-
-
-def _day_or_none(value: Any) -> date | None:
-    if value in (None, "", 0, *_NO_DATE) or value == []:
-        return None
-    return value if type(value) is date else _moment(value).date()
-
-
-Id = Annotated[int, Field(gt=0, le=LARGEST)]
-OptionalId = Annotated[Id | None, BeforeValidator(_nothing_is_none)]
-Count = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(_nothing_is_zero)]
-OptionalCount = Annotated[Annotated[int, Field(ge=0, le=LARGEST)] | None, BeforeValidator(_blank_is_none)]
-Flag = Annotated[bool, PlainValidator(_flag)]
-Text = Annotated[str, BeforeValidator(_text)]
-Title = Annotated[str, Field(min_length=1), BeforeValidator(_text_or_none)]
-OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
-Money = Annotated[Decimal, PlainValidator(_money)]
-OptionalMoney = Annotated[Decimal | None, PlainValidator(_money_or_none)]
-LocalTime = Annotated[datetime, PlainValidator(_local)]
-Instant = Annotated[datetime, PlainValidator(_instant)]
-OptionalInstant = Annotated[datetime | None, PlainValidator(_instant_or_none)]
-OptionalDay = Annotated[date | None, PlainValidator(_day_or_none)]
-Attendance = Annotated[int, Field(ge=-1, le=2)]
+from reactivation_resources.yclients.values import (
+    LARGEST,
+    Attendance,
+    Count,
+    Flag,
+    Id,
+    Instant,
+    LocalTime,
+    Money,
+    OptionalCount,
+    OptionalDay,
+    OptionalId,
+    OptionalInstant,
+    OptionalMoney,
+    OptionalText,
+    Text,
+    Title,
+    money,
+    text_or_none,
+)
 
 
 class Card(BaseModel):
@@ -143,6 +49,14 @@ class Card(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", coerce_numbers_to_str=True, validate_by_name=True, validate_by_alias=True
     )
+
+
+def _list_of(value: Any) -> Any:
+    return value or []
+
+
+def _object_of(value: Any) -> Any:
+    return value or {}
 
 
 # ---------------------------------------------------------------- the salon
@@ -172,7 +86,7 @@ def _named(name: str) -> Any:
     """Reads one text out of an object that is absent, null or an empty list where there is none."""
 
     def pick(value: Any) -> Any:
-        return _text_or_none(value.get(name)) if isinstance(value, dict) else _text_or_none(value)
+        return text_or_none(value.get(name)) if isinstance(value, dict) else None
 
     return BeforeValidator(pick)
 
@@ -212,7 +126,7 @@ class ServiceCard(Card):
     price_min: Money = Decimal("0.00")
     duration_s: Annotated[OptionalId, Field(validation_alias="duration")] = None
     active: Flag = True
-    staff: Annotated[list[StaffLink], BeforeValidator(_list)] = []
+    staff: Annotated[list[StaffLink], BeforeValidator(_list_of)] = []
 
 
 class CategoryCard(Card):
@@ -277,10 +191,8 @@ def _line(item: Any) -> RecordLineCard:
     service_id = int(item["id"])
     if not 0 < service_id <= LARGEST:
         raise ValueError("an id that no service has")
-    cost = item["cost"] if "cost" in item else item.get("cost_to_pay")
-    price = _money(cost)
-    amount = item.get("amount")
-    return RecordLineCard(service_id, price if amount in (1, None, "", 0) else _money(price * int(amount)))
+    price, amount = money(item.get("cost")), item.get("amount")
+    return RecordLineCard(service_id, price if amount in (1, None, "") else money(price * int(amount)))
 
 
 def _client_of(value: Any) -> Any:
@@ -312,8 +224,15 @@ class RecordCard(Card):
     last_change_date: OptionalInstant = None
 
 
+def _owed(value: Any) -> tuple[RecordLineCard, ...]:
+    """Lines of a visit's history, which have what was to be paid in place of a cost."""
+    return _lines(
+        [item | {"cost": item.get("cost_to_pay")} if isinstance(item, dict) else item for item in value or ()]
+    )
+
+
 def _staff_of(value: Any) -> Any:
-    return _nothing_is_none(value.get("id") if isinstance(value, dict) else value)
+    return value.get("id") if isinstance(value, dict) else value or None
 
 
 class HistoryVisit(Card):
@@ -323,23 +242,19 @@ class HistoryVisit(Card):
     visit_id: OptionalId = None
     starts_local: Annotated[LocalTime, Field(validation_alias="date")]
     attendance: Attendance
-    staff_id: Annotated[Id | None, BeforeValidator(_staff_of), Field(validation_alias="staff")] = None
-    lines: Annotated[tuple[RecordLineCard, ...], PlainValidator(_lines), Field(validation_alias="services")] = ()
+    staff_id: Annotated[OptionalId, BeforeValidator(_staff_of), Field(validation_alias="staff")] = None
+    lines: Annotated[tuple[RecordLineCard, ...], PlainValidator(_owed), Field(validation_alias="services")] = ()
 
 
 # ---------------------------------------------------------------- free times and bookings
 
 
-def _months(value: Any) -> Any:
-    return value or {}
-
-
 class BookDates(Card):
     """Days with a free start (`booking_*`) and days somebody works, within the salon's horizon."""
 
-    booking_dates: Annotated[list[date], BeforeValidator(_list)]
-    working_dates: Annotated[list[date], BeforeValidator(_list)] = []
-    booking_days: Annotated[dict[int, list[int]], BeforeValidator(_months)] = {}
+    booking_dates: Annotated[list[date], BeforeValidator(_list_of)]
+    working_dates: Annotated[list[date], BeforeValidator(_list_of)] = []
+    booking_days: Annotated[dict[int, list[int]], BeforeValidator(_object_of)] = {}
 
 
 def _clock(value: Any) -> time:
@@ -399,7 +314,7 @@ class HooksSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    urls: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    urls: Annotated[tuple[str, ...], BeforeValidator(_list_of)] = ()
     active: Bit = False
     salon: Bit = False
     service_category: Bit = False
@@ -416,7 +331,7 @@ class Event(Card):
     resource: Title
     resource_id: Id
     status: Literal["create", "update", "delete"]
-    data: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
+    data: Annotated[dict[str, Any], BeforeValidator(_object_of)] = {}
 
 
 class Lifecycle(Card):
@@ -464,7 +379,7 @@ def read_cards(model: type[CardT], rows: Iterable[Any]) -> Cards[CardT]:
 def why(error: ValidationError) -> str:
     """The first thing that is wrong, as `field=value: why`."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "card"
+    field = ".".join(str(part) for part in first["loc"] if part != "") or "card"
     value = "None" if first["type"] == "missing" else repr(first["input"])
     words = str(first["msg"]).removeprefix("Value error, ")
     return f"{field}={value if len(value) <= 80 else value[:77] + '...'}: {words[:1].lower()}{words[1:]}"

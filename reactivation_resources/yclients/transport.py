@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import httpx
@@ -31,13 +31,26 @@ from reactivation_resources.yclients.errors import (
 from reactivation_resources.yclients.json_text import read_json
 
 IN_FLIGHT = 8
-RETRIES = 3
 PAUSES_S = (0.5, 1.0, 2.0)  # the longest pause before each retry; a random part of it is waited
 LONGEST_PAUSE_S = 60.0  # also where the server names more
 _WORDS = 300
 _BLACKLISTED = 434
 
 Parameters = Mapping[str, str | list[str]]
+
+
+class Call(NamedTuple):
+    """What is asked, for counting, for the address and for errors: a name, a path, whose it is."""
+
+    name: str
+    path: str
+    company_id: int | None
+
+    def error(
+        self, kind: type[CrmError], words: str, *, status: int | None = None, code: int | None = None
+    ) -> CrmError:
+        """An error of this call."""
+        return kind(words, call=self.path, company_id=self.company_id, status=status, code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +103,33 @@ class Transport:
         await self._http.aclose()
         await self._limiter.aclose()
 
-    async def read(
-        self, name: str, path: str, company_id: int | None, params: Parameters | None = None, body: Any = None
-    ) -> Answer:
+    async def read(self, call: Call, params: Parameters | None = None, body: Any = None) -> Answer:
         """Ask a question, by POST where it has a body, again after a passing fault. Raises CrmError."""
         for pause in PAUSES_S:
             try:
-                return await self._once(name, path, company_id, params, body, reads=True)
+                return await self._once(call, params, body, reads=True)
             except CrmError as error:
                 if error.permanent:
                     raise
                 named = error.retry_after
             await self._sleep(pause * self._jitter() if named is None else min(named, LONGEST_PAUSE_S))
-        return await self._once(name, path, company_id, params, body, reads=True)
+        return await self._once(call, params, body, reads=True)
 
-    async def write(self, name: str, path: str, company_id: int, body: Any) -> Answer:
-        """POST once. Raises CrmError; after UnavailableError or MalformedError it may have been done or not."""
-        return await self._once(name, path, company_id, None, body, reads=False)
+    async def write(self, call: Call, body: Any) -> Answer:
+        """POST once. Raises CrmError; where that is not permanent, it may have been done or not."""
+        return await self._once(call, None, body, reads=False)
 
-    async def _once(
-        self, name: str, path: str, company_id: int | None, params: Parameters | None, body: Any, *, reads: bool
-    ) -> Answer:
-        method = "GET" if body is None else "POST"
+    async def _once(self, call: Call, params: Parameters | None, body: Any, *, reads: bool) -> Answer:
+        method, url = "GET" if body is None else "POST", f"{self._base_url}/{call.path}"
         try:
             async with self._free, self._limiter.place():
-                self.calls[name] += 1
-                response = await self._http.request(method, f"{self._base_url}/{path}", params=params, json=body)
+                self.calls[call.name] += 1
+                response = await self._http.request(method, url, params=params, json=body)
         except (httpx.HTTPError, TimeoutError) as error:
-            words = f"no answer ({type(error).__name__})"
-            raise UnavailableError(words, call=path, company_id=company_id) from error
-        return self._answer(response, path, company_id, reads=reads)
+            raise call.error(UnavailableError, f"no answer ({type(error).__name__})") from error
+        return self._answer(response, call, reads=reads)
 
-    def _answer(self, response: httpx.Response, call: str, company_id: int | None, *, reads: bool) -> Answer:
+    def _answer(self, response: httpx.Response, call: Call, *, reads: bool) -> Answer:
         body, kind, words = _read(response)
         if kind is None and isinstance(body, dict) and body.get("success") is False:
             # seen with status 200 when the rate limit is exceeded
@@ -130,9 +138,7 @@ class Transport:
             words = _words(body) or words
             for secret in self._secrets:
                 words = words.replace(secret, "***")
-            error = kind(
-                words[:_WORDS], call=call, company_id=company_id, status=response.status_code, code=_code(body)
-            )
+            error = call.error(kind, words[:_WORDS], status=response.status_code, code=_code(body))
             error.retry_after = _retry_after(response)
             raise error
         if not isinstance(body, dict) or not ("success" in body or "data" in body):
