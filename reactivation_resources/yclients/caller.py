@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from reactivation_resources.rate_limit import RateLimiter
-from reactivation_resources.yclients.errors import MalformedError, UnavailableError
+from reactivation_resources.yclients.errors import ListingChangedError, MalformedError
 from reactivation_resources.yclients.models import Cards, read_cards, why
 from reactivation_resources.yclients.transport import Answer, Call, Parameters, Transport
 
@@ -119,7 +119,7 @@ async def paged(call: Call, model: type[CardT], ask: Callable[[int], Awaitable[A
                 break
             before = keys
             page += 1
-    raise call.error(UnavailableError, f"the listing changed while it was read, {READINGS} times")
+    raise call.error(ListingChangedError, f"the listing changed while it was read, {READINGS} times")
 
 
 def card_of(call: Call, model: type[CardT], data: Any) -> CardT:
