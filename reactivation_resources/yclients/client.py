@@ -11,6 +11,7 @@ from typing import Any
 from reactivation_resources.yclients.booking import BookingCalls
 from reactivation_resources.yclients.caller import PAGE, paged, rows_of, total_of
 from reactivation_resources.yclients.errors import MalformedError, RefusedError
+from reactivation_resources.yclients.journal import by_days
 from reactivation_resources.yclients.models import (
     Cards,
     CategoryCard,
@@ -88,12 +89,19 @@ class YClients(BookingCalls):
         end_date: date | None = None,
         client_id: int | None = None,
     ) -> AsyncIterator[Cards[RecordCard]]:
-        """Rows of the journal, deleted ones too, page by page, each id once.
+        """Rows of the journal, deleted ones too, page by page. A row that moves meanwhile may come twice: the later one counts.
 
         Changed since a wall time of the salon, starting within local days (both included), of one client: what is None does not narrow.
         """
-        query = _journal(changed_after, start_date, end_date, client_id)
-        return self._listing(Call("records", f"records/{company_id}", company_id), RecordCard, query)
+        call = Call("records", f"records/{company_id}", company_id)
+        if start_date is None:
+            return self._listing(call, RecordCard, _journal(changed_after, None, end_date, client_id))
+
+        async def ask(first: date, last: date | None, page: int) -> Answer:
+            query = _journal(changed_after, first, last, client_id)
+            return await self._transport.read(call, {**query, "page": str(page), "count": str(PAGE)})
+
+        return by_days(call, RecordCard, ask, start_date, end_date)
 
     async def count_records(
         self,

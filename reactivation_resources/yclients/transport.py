@@ -6,11 +6,13 @@ that writes leaves once: there is no key by which the CRM would know it again.
 
 import random
 import re
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import anyio
@@ -95,6 +97,7 @@ class Transport:
             headers=headers,
             timeout=httpx.Timeout(30, connect=5, pool=None),  # the limiter's lease bounds the whole
             limits=httpx.Limits(max_connections=IN_FLIGHT),
+            verify=_certificates(),
             proxy=proxy,
         )
 
@@ -145,6 +148,12 @@ class Transport:
             return Answer(body, {})
         meta = body.get("meta")
         return Answer(body.get("data"), meta if isinstance(meta, dict) else {})
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom we trust, read once a process: it takes as long as many calls."""
+    return httpx.create_ssl_context()
 
 
 def _read(response: httpx.Response) -> tuple[Any, type[CrmError] | None, str]:
