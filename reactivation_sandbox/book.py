@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from reactivation_sandbox.clock import parse_instant
 from reactivation_sandbox.people import Person, Tastes
-from reactivation_sandbox.salon import Record, Salon, Service, StaffMember
+from reactivation_sandbox.salon import VISIT_IDS, Line, Record, Salon, Service, StaffMember
 from reactivation_sandbox.town import Town
 
 Row = dict[str, Any]
@@ -216,10 +216,10 @@ def _journal(town: Town, salon: Salon, lines: list[_Line], exported: datetime) -
         lead = leading.setdefault(place, line.record_id)
         record = Record(
             record_id=line.record_id,
-            visit_id=lead + 8_000_000,
+            visit_id=lead + VISIT_IDS,
             client_id=line.client_id,
             staff_id=line.staff_id,
-            lines=[(line.service_id, line.price if line.price is not None else 0.0)],
+            lines=(Line(line.service_id, line.price if line.price is not None else 0.0),),
             starts_at=starts,
             local=line.local,
             minutes=salon.services[line.service_id].minutes,

@@ -1,4 +1,4 @@
-"""The hand on the town: `/_town`, for the demo and the tests. Moves the clock, reads the recordings, causes faults."""
+"""The hand on the town: `/_town`, for the demo and the tests. Moves the clock, reads the recordings, edits the books, causes faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,18 +12,26 @@ from starlette.routing import Route
 from reactivation_sandbox.answers import as_json
 from reactivation_sandbox.book import load
 from reactivation_sandbox.clock import parse_instant
-from reactivation_sandbox.gate import Fault, Gate, Kind
+from reactivation_sandbox.edits import Done, Operation, perform
+from reactivation_sandbox.faults import FOREVER, Fault, Kind
+from reactivation_sandbox.gate import Gate
+from reactivation_sandbox.ledger import ledger
 from reactivation_sandbox.postman import Postman
-from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.shuffle import shuffle
+from reactivation_sandbox.town import Town
 from reactivation_sandbox.truth import truth
+from reactivation_sandbox.world import World
+
+LIFECYCLE = ("uninstall", "freeze", "payment")
 
 
 @dataclass(slots=True)
 class Control:
-    """The control calls of one server. `found` makes a fresh town with some options changed."""
+    """The control calls of one server. `found` makes a fresh town with some options changed; `partner` is the partner's token."""
 
     world: World
     postman: Postman
+    partner: str
     gate: Callable[[], Gate]
     found: Callable[[dict[str, Any]], Town]
     _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -39,7 +47,14 @@ class Control:
             ("GET", "clock", self.clock),
             ("POST", "clock", self.set_clock),
             ("POST", "webhooks", self.webhooks),
+            ("POST", "crm_webhooks", self.crm_webhooks),
+            ("POST", "lifecycle", self.lifecycle),
             ("POST", "faults", self.faults),
+            ("GET", "variants", self.variants),
+            ("POST", "variants", self.switch),
+            ("POST", "edit", self.edits),
+            ("POST", "shuffle", self.shuffle),
+            ("GET", "book/{company:int}", self.book),
             ("POST", "salons", self.salons),
             ("POST", "sessions/{session}", self.session),
             ("POST", "reset", self.reset),
@@ -56,7 +71,12 @@ class Control:
         return as_json(
             {
                 "now": self.town.now.isoformat(),
-                "webhooks": {"delivered": post.delivered, "refused": post.refused, "kept": len(post.kept)},
+                "webhooks": {
+                    "delivered": post.delivered,
+                    "refused": post.refused,
+                    "kept": len(post.kept),
+                    "lost": post.lost,
+                },
             }
         )
 
@@ -72,6 +92,7 @@ class Control:
             await self.postman.deliver_kept()
             for event in self.town.advance(until):
                 await self.postman.deliver(event)
+            await self.postman.flush()
         return await self.clock(request)
 
     async def webhooks(self, request: Request) -> Response:
@@ -83,6 +104,31 @@ class Control:
             return as_json({"error": str(error)}, 400)
         return as_json({"url": self.postman.url})
 
+    async def crm_webhooks(self, request: Request) -> Response:
+        """Deliver the CRM's events of every salon to `url`, besides those that the salons' settings name; a null url stops it."""
+        try:
+            self.postman.address_crm((await request.json()).get("url"))
+        except ValueError as error:
+            return as_json({"error": str(error)}, 400)
+        return as_json({"url": self.postman.crm_url})
+
+    async def lifecycle(self, request: Request) -> Response:
+        """A callback of the marketplace about one salon: `event` is uninstall, freeze or payment; to `url` or the CRM's webhook address."""
+        body = await request.json()
+        event, url = body.get("event"), body.get("url") or self.postman.crm_url
+        if event not in LIFECYCLE or body.get("company_id") not in self.town.salons or url is None:
+            return as_json({"error": f"a salon, a url and one of {', '.join(LIFECYCLE)} are needed"}, 400)
+        callback = {
+            "salon_id": body["company_id"],
+            "application_id": body.get("application_id", 1),
+            "event": event,
+            "partner_token": body.get("partner_token", self.partner),
+        }
+        try:
+            return as_json({"taken": await self.postman.tell(url, callback)})
+        except ValueError as error:
+            return as_json({"error": str(error)}, 400)
+
     async def faults(self, request: Request) -> Response:
         """Add a fault (fields of `Fault`; `kind` defaults to `html` for 403), or clear all with `{"clear": true}`."""
         body = await request.json()
@@ -91,6 +137,8 @@ class Control:
             gate.faults.clear()
         if body:
             body.setdefault("kind", "html" if body.get("status") == 403 else "status")
+            if body["kind"] == "random":
+                body = {"count": FOREVER, "seconds": 0.05} | body
             try:
                 fault = Fault(**body)
             except TypeError as error:
@@ -99,6 +147,57 @@ class Control:
                 return as_json({"error": f"kind={fault.kind} is none of {', '.join(get_args(Kind))}"}, 400)
             gate.faults.append(fault)
         return as_json({"faults": len(gate.faults)})
+
+    async def variants(self, _: Request) -> Response:
+        """Every variant of the CRM: name, meaning, present value, default, what is allowed."""
+        return as_json(self.world.variants.described())
+
+    async def switch(self, request: Request) -> Response:
+        """Set variants by name; an empty body sets all back to their defaults."""
+        wanted = await request.json()
+        try:
+            self.world.variants.switch(wanted)
+        except ValueError as error:
+            return as_json({"error": str(error)}, 400)
+        if not wanted:
+            self.world.variants.restore()
+        return await self.variants(request)
+
+    async def edit(self, operations: list[Operation]) -> list[Done]:
+        """Do the operations of `edits.py`, `{"op": "shuffle", "seed": …, "edits": …}` among them, then deliver their webhooks.
+
+        One that cannot be done raises ValueError, and the operations before it stay done.
+        """
+        done: list[Done] = []
+        try:
+            for operation in operations:
+                if operation.get("op") == "shuffle":
+                    fields = {key: value for key, value in operation.items() if key != "op"}
+                    done += shuffle(self.town, **fields)
+                else:
+                    done += perform(self.town, [operation])
+        finally:
+            await self.postman.deliver_changes(self.town.changes.drain())
+        return done
+
+    async def edits(self, request: Request) -> Response:
+        """Do a list of operations and say what was done."""
+        return await self._edited(await request.json())
+
+    async def shuffle(self, request: Request) -> Response:
+        """Make `edits` random edits in `salons` (all without it), the same for the same `seed`, and say what was done."""
+        return await self._edited([{"op": "shuffle", **await request.json()}])
+
+    async def _edited(self, operations: list[Operation]) -> Response:
+        try:
+            return as_json({"now": self.town.now.isoformat(), "done": await self.edit(operations)})
+        except (TypeError, ValueError) as error:
+            return as_json({"error": str(error)}, 400)
+
+    async def book(self, request: Request) -> Response:
+        """A salon's whole truth, for comparison with a mirror."""
+        salon = self.town.salons.get(request.path_params["company"])
+        return as_json(ledger(self.town, salon)) if salon else as_json({"error": "no such salon"}, 404)
 
     async def salons(self, request: Request) -> Response:
         """Load a salon from its book."""
@@ -133,7 +232,9 @@ class Control:
                 self.world.town = self.found(await request.json() if await request.body() else {})
             except (TypeError, ValueError) as error:
                 return as_json({"error": str(error)}, 400)
+        self.world.variants.restore()
         self.postman.kept.clear()
+        self.postman.listen()
         self.gate().forget()
         return as_json({"now": self.town.now.isoformat()})
 

@@ -1,10 +1,12 @@
-"""Founding a salon of the town from its blueprint: services, masters with their weeks, opening hours."""
+"""Founding a salon of the town from its blueprint: services, masters with their weeks, opening hours, and who will be its clients."""
 
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from reactivation_sandbox.catalogue import BLUEPRINTS, STAFF_NAMES, Blueprint
 from reactivation_sandbox.dice import Dice
+from reactivation_sandbox.people import Person, invent
 from reactivation_sandbox.salon import Salon, Service, StaffMember
 
 
@@ -63,3 +65,33 @@ def _hire(dice: Dice, salon: Salon, plan: Blueprint, categories: list[str], numb
         pace=1.25 if dice.chance(0.2, "pace", *key) else 1.0,
         rota=dice.number("rota offset", *key) % 4 if on_rota else None,
     )
+
+
+def populate(
+    dice: Dice, salon: Salon, index: int, clients: int, phones: Iterator[int], *, since: datetime, until: datetime
+) -> Iterator[Person]:
+    """Invent the clients who come between these instants, and one for every 25 of them who comes in the two months after."""
+    for number in range(1, clients + clients // 25 + 1):
+        client_id = salon.company_id * 100_000 + number
+        key = (salon.company_id, client_id)
+        if number > clients:
+            first = until + timedelta(days=dice.between(0, 60, "since", *key))
+        else:
+            share = dice.unit("since", *key)
+            late = (until - since) * ((share - 0.6) / 0.4)
+            first = since + (timedelta(days=100 * share) if share < 0.6 else late)
+        person = invent(dice, salon, client_id, next(phones), salon.by_day(first))
+        _untidy(person, number, salon, index)
+        yield person
+
+
+def _untidy(person: Person, number: int, salon: Salon, index: int) -> None:
+    """Shared phones, masters among the clients, people who go to two salons."""
+    staff = list(salon.staff.values())
+    if number in {11, 12}:
+        person.phone, person.is_staff, person.on_whatsapp = staff[number - 11].phone, True, True
+    elif number % 90 == 17:
+        person.phone = f"+79000{int(person.phone[6:] or 0) - 1:06d}" if person.chat else person.phone
+    elif index > 0 and number % 97 == 5:
+        person.phone = f"+79000{number:06d}"
+    person.chat = person.phone[1:] if len(person.phone) == 12 else None

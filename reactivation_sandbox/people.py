@@ -51,6 +51,11 @@ class Person:
     stopped: bool = False
     messaged: list[datetime] = field(default_factory=list)
 
+    def dial(self, phone: str) -> None:
+        """Write a phone on the card; only a whole number is a chat."""
+        digits = "".join(filter(str.isdigit, phone))
+        self.phone, self.chat = phone, digits if 10 <= len(digits) <= 15 else None
+
 
 def tastes_of(dice: Dice, salon: Salon, client_id: int) -> Tastes:
     """Invent the hidden tastes of a client of this salon."""

@@ -1,4 +1,4 @@
-"""Delivering the gateway's events to a webhook: signed, retried a few times, kept when nobody answers."""
+"""Delivering webhooks: the gateway's events, signed and kept when nobody answers, and the CRM's, unsigned and lost then."""
 
 import asyncio
 import hashlib
@@ -11,24 +11,32 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from reactivation_sandbox import crm_hooks
+from reactivation_sandbox.changes import Change
 from reactivation_sandbox.dialog import Event
-from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.town import Town
+from reactivation_sandbox.world import World
 
 ATTEMPTS, PAUSE_S, TIMEOUT_S = 3, 0.05, 10.0
+HELD = 20  # changes that wait to be shuffled, or to be sent as one list
 
 
 @dataclass(slots=True)
 class Postman:
-    """One webhook address. Without one, events are dropped."""
+    """One webhook address of the gateway, and those of the CRM: `crm_url` hears of every salon, settings name others."""
 
     world: World
     url: str | None = None
     hmac_key: str = ""
+    crm_url: str | None = None
     delivered: int = 0
     refused: int = 0
+    lost: int = 0
     kept: list[bytes] = field(default_factory=list)
     _client: httpx.AsyncClient | None = None
-    _away: bool = False
+    _away: set[str] = field(default_factory=set)
+    _held: list[Change] = field(default_factory=list)
+    _told: int = 0
 
     @property
     def town(self) -> Town:
@@ -36,25 +44,71 @@ class Postman:
         return self.world.town
 
     def address(self, url: str | None, hmac_key: str) -> None:
-        """Deliver to this address from now on; one that is not on this machine raises ValueError."""
-        if url is not None and not _is_loopback(url):
-            raise ValueError(f"url={url} is not a loopback address: the town talks to this machine only")
-        self.url, self.hmac_key = url, hmac_key
+        """Deliver the gateway's events to this address from now on; one that is not on this machine raises ValueError."""
+        self.url, self.hmac_key = _checked(url), hmac_key
+
+    def address_crm(self, url: str | None) -> None:
+        """Deliver the CRM's events of every salon to this address from now on, whatever the salons' own settings are."""
+        self.crm_url = _checked(url)
+        self.listen()
+
+    def listen(self) -> None:
+        """Let the town keep its changes only while somebody wants to hear of them."""
+        wanted = self.crm_url is not None or any(salon.hooks.get("urls") for salon in self.town.salons.values())
+        self.town.changes.listening = wanted
 
     async def deliver_kept(self) -> None:
         """Try again what could not be delivered before."""
-        self._away = False
+        self._away.clear()
         waiting, self.kept = self.kept, []
         for body in waiting:
-            await self._post(body)
+            await self._signed(body)
 
-    async def deliver(self, event: Event) -> None:
-        """Deliver one event, as often as the gateway stutters it."""
-        if self.url is None:
-            return
-        body = self._body(event)
-        for _ in range(event.copies):
-            await self._post(body)
+    async def deliver(self, event: Event | Change) -> None:
+        """Deliver one event, as often as its sender stutters it. Changes of the books may wait for others: see `flush`."""
+        if isinstance(event, Change):
+            self._held.append(event)
+            v = self.world.variants
+            if len(self._held) >= (HELD if v.webhook_order == "shuffled" or v.webhook_body == "array" else 1):
+                await self.flush()
+        elif self.url is not None:
+            body = self._body(event)
+            for _ in range(event.copies):
+                await self._signed(body)
+
+    async def flush(self) -> None:
+        """Deliver the changes that waited for others."""
+        held, self._held = self._held, []
+        await self.deliver_changes(held)
+
+    async def deliver_changes(self, changes: list[Change]) -> None:
+        """Deliver what changed in the books to those who want to hear of it, in the way that the variants ask for."""
+        v, dice = self.world.variants, self.town.dice
+        letters: list[tuple[str, dict[str, Any]]] = []
+        for change in changes:
+            if change.own and v.self_sending == "no":
+                continue
+            urls = crm_hooks.addresses(self.town.salons[change.company_id], change)
+            urls += [self.crm_url] if self.crm_url and self.crm_url not in urls else []
+            for url in filter(_is_loopback, urls):
+                self._told += 1
+                if not dice.chance(v.webhook_dropped, "webhook dropped", self._told):
+                    copies = 1 + dice.number("webhook copies", self._told) % int(v.webhook_copies)
+                    letters += [(url, crm_hooks.event(v, self.town, change))] * copies
+        if v.webhook_order == "shuffled":
+            order = {place: dice.number("webhook order", self._told, place) for place in range(len(letters))}
+            letters = [letters[place] for place in sorted(order, key=order.__getitem__)]
+        if v.webhook_body == "array":
+            for url in dict.fromkeys(url for url, _ in letters):
+                await self._unsigned(url, [event for whose, event in letters if whose == url])
+        else:
+            for url, event in letters:
+                await self._unsigned(url, event)
+
+    async def tell(self, url: str, body: dict[str, Any]) -> bool:
+        """Deliver a callback of the marketplace and say whether it was taken; an address elsewhere raises ValueError."""
+        _checked(url)
+        return await self._unsigned(url, body)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -76,37 +130,54 @@ class Postman:
         }
         return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
 
-    async def _post(self, body: bytes) -> None:
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False)
+    async def _signed(self, body: bytes) -> None:
         envelope = json.loads(body)
         headers = {
-            "Content-Type": "application/json",
             "X-Webhook-Request-Id": envelope["id"],
             "X-Webhook-Timestamp": str(envelope["timestamp"]),
             "X-Webhook-Hmac": hmac.new(self.hmac_key.encode(), body, hashlib.sha512).hexdigest(),
             "X-Webhook-Hmac-Algorithm": "sha512",
         }
-        for attempt in range(1 if self._away else ATTEMPTS):
+        if await self._post(self.url or "", body, headers) is None:
+            self.kept.append(body)
+
+    async def _unsigned(self, url: str, event: dict[str, Any] | list[dict[str, Any]]) -> bool:
+        taken = await self._post(url, json.dumps(event).encode(), {"User-Agent": "GuzzleHttp/7"})
+        self.lost += taken is None
+        return bool(taken)
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bool | None:
+        """Whether the receiver took it, None when it did not answer, however often it was asked."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False)
+        headers["Content-Type"] = "application/json"
+        for attempt in range(1 if url in self._away else ATTEMPTS):
             if attempt:
                 await asyncio.sleep(PAUSE_S * 4**attempt)
             try:
-                answer = await self._client.post(self.url or "", content=body, headers=headers)
+                answer = await self._client.post(url, content=body, headers=headers)
             except httpx.TransportError:
                 continue
             if answer.is_success:
                 self.delivered += 1
-                return
+                self._away.discard(url)
+                return True
             if answer.status_code < 500 and answer.status_code != 429:
                 self.refused += 1
-                return
-        self._away = True
-        self.kept.append(body)
+                return False
+        self._away.add(url)
+        return None
+
+
+def _checked(url: str | None) -> str | None:
+    if url is not None and not _is_loopback(url):
+        raise ValueError(f"url={url} is not a loopback address: the town talks to this machine only")
+    return url
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -55,6 +55,46 @@ class Town:
         found: dict[str, Any] = self._get("calls")
         return found
 
+    def crm_calls(self) -> list[dict[str, Any]]:
+        """The last calls of the CRM in order of arrival; `arrived` and `answered` are seconds of the server's monotonic clock."""
+        log: list[dict[str, Any]] = self.calls()["log"]
+        return sorted((row for row in log if row["path"].startswith("/api/v1/")), key=lambda row: row["arrived"])
+
+    def edit(self, *operations: dict[str, Any]) -> list[dict[str, Any]]:
+        """Change the salons' books (`reactivation_sandbox.edits`); returns the operations with the ids of what they made.
+
+        Raises ValueError at the first that cannot be done.
+        """
+        done: list[dict[str, Any]] = self._post("edit", list(operations))["done"]
+        return done
+
+    def shuffle(self, seed: int, edits: int, salons: list[int] | None = None) -> list[dict[str, Any]]:
+        """Make random edits, the same for the same seed and the same town; returns what was done."""
+        done: list[dict[str, Any]] = self._post("shuffle", {"seed": seed, "edits": edits, "salons": salons})["done"]
+        return done
+
+    def book(self, company: int) -> dict[str, Any]:
+        """A salon's whole truth: company, services, staff, clients, records (`reactivation_sandbox.ledger`)."""
+        found: dict[str, Any] = self._get(f"book/{company}")
+        return found
+
+    def variants(self, **values: Any) -> dict[str, Any]:
+        """Switch variants of the CRM (`reactivation_sandbox.variants`) and return the values of all."""
+        if values:
+            self._post("variants", values)
+        return {row["name"]: row["value"] for row in self._get("variants")}
+
+    def set_crm_webhook(self, url: str | None) -> None:
+        """Deliver the CRM's events of every salon to this loopback address."""
+        self._post("crm_webhooks", {"url": url})
+
+    def lifecycle(self, company: int, event: str, **fields: Any) -> bool:
+        """Post a callback of the marketplace (`uninstall`, `freeze`, `payment`) and say whether it was taken.
+
+        Fields: `url` (the CRM's webhook address without it), `application_id`, `partner_token`.
+        """
+        return bool(self._post("lifecycle", {"company_id": company, "event": event, **fields})["taken"])
+
     def journal(self, after: datetime | None = None) -> list[dict[str, Any]]:
         """What happened in the town since an instant."""
         found: list[dict[str, Any]] = self._get("journal", after=after.isoformat() if after else "")
@@ -66,7 +106,7 @@ class Town:
         return found
 
     def fail(self, path_prefix: str, **fault: Any) -> None:
-        """Let the next calls under a path go wrong: `status`, `count`, `retry_after`, `kind`, `seconds`, `skip`."""
+        """Let the next calls under a path go wrong: `status`, `count`, `kind` and the other fields of `reactivation_sandbox.faults.Fault`."""
         self._post("faults", {"path_prefix": path_prefix, **fault})
 
     def heal(self) -> None:
@@ -75,7 +115,8 @@ class Town:
 
     def load_salon(self, book: dict[str, Any]) -> dict[str, Any]:
         """Move a salon in: {company, services, staff, clients, records}."""
-        return self._post("salons", book)
+        card: dict[str, Any] = self._post("salons", book)
+        return card
 
     def set_session(self, session: str, status: str) -> None:
         """Put a WhatsApp session into a state, such as FAILED."""
@@ -90,13 +131,12 @@ class Town:
         answer.raise_for_status()
         return answer.json()
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, body: Any) -> Any:
         answer = self.http.post(f"/_town/{path}", json=body)
         if answer.is_client_error:
             raise ValueError(f"the town refused {path}: {answer.text}")
         answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        return found
+        return answer.json()
 
 
 @contextlib.contextmanager

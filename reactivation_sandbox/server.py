@@ -27,8 +27,9 @@ from reactivation_sandbox.clock import parse_instant
 from reactivation_sandbox.control_api import Control
 from reactivation_sandbox.gate import Gate
 from reactivation_sandbox.postman import Postman
-from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.town import Town
 from reactivation_sandbox.waha_api import Gateway
+from reactivation_sandbox.world import World
 from reactivation_sandbox.yclients_api import Crm
 
 
@@ -45,6 +46,7 @@ class Options:
     api_key: str = "sandbox-waha"
     hmac_key: str = "sandbox-hmac"
     webhook_url: str | None = None
+    crm_webhook_url: str | None = None
     rate_limit: bool = False
 
     def town(self, **changes: Any) -> Town:
@@ -69,9 +71,10 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
     world = World(options.town())
     postman = Postman(world)
     postman.address(options.webhook_url, options.hmac_key)
-    crm, gateway = Crm(world, options.partner, options.user), Gateway(world, options.api_key)
+    postman.address_crm(options.crm_webhook_url)
+    crm, gateway = Crm(world, postman, options.partner, options.user), Gateway(world, options.api_key)
 
-    control = Control(world, postman, lambda: gate, lambda changes: options.town(**changes))
+    control = Control(world, postman, options.partner, lambda: gate, lambda changes: options.town(**changes))
 
     async def healthz(_: Request) -> Response:
         return as_json({"status": "ok", "now": world.town.now.isoformat()})
@@ -96,7 +99,7 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
     app = Starlette(
         routes=[Route("/healthz", healthz), *crm.routes(), *gateway.routes(), *control.routes()], lifespan=lifespan
     )
-    gate = Gate(app, lambda: world.town.now, rate_limit=options.rate_limit)
+    gate = Gate(app, lambda: world.town.now, control.edit, rate_limit=options.rate_limit)
     return gate
 
 
@@ -171,6 +174,7 @@ def main() -> None:
     parser.add_argument("--api-key", default=defaults.api_key, help="the gateway's key")
     parser.add_argument("--hmac-key", default=defaults.hmac_key, help="signs the gateway's webhooks")
     parser.add_argument("--webhook-url", help="a loopback address")
+    parser.add_argument("--crm-webhook-url", help="a loopback address that hears of every change of the books")
     parser.add_argument("--rate-limit", action="store_true", help="refuse calls beyond 5 a second, as the CRM does")
     given = vars(parser.parse_args())
     port, ready, parent = given.pop("port"), given.pop("ready_file"), given.pop("parent_pid")

@@ -1,20 +1,21 @@
 """The town: salons and the lives of their clients, event by event, with no I/O.
 
 People visit, fall out of the habit, come back by themselves or not at all. What happens between the salon and a client by
-messenger is in `dialog.py`; what the outside sees is in the `*_api.py` modules.
+messenger is in `dialog.py`; what somebody does to the salons' books by hand in `edits.py`; what the outside sees in the
+`*_api.py` and `crm_*.py` modules.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
+from reactivation_sandbox.changes import Change, Changes
 from reactivation_sandbox.clock import Agenda
 from reactivation_sandbox.dialog import Dialog, Event
 from reactivation_sandbox.dice import Dice
-from reactivation_sandbox.founding import found
-from reactivation_sandbox.people import Person, invent
-from reactivation_sandbox.salon import Record, Salon
+from reactivation_sandbox.founding import found, populate
+from reactivation_sandbox.people import Person, tastes_of
+from reactivation_sandbox.salon import VISIT_IDS, Line, Record, Salon
 
 HISTORY = timedelta(days=425)
 ONCE, LAPSE, COME_BACK = 0.32, 0.06, 0.55
@@ -30,10 +31,11 @@ class Town:
         self.dialog = Dialog(self)
         self.salons: dict[int, Salon] = {}
         self.journal: list[tuple[datetime, str, int, int | None, str]] = []
+        self.changes = Changes()
         self._record_ids = count(700_000_001)
-        self._phones = count(1)
+        phones = count(1)
         for index in range(salons):
-            self._settle(index, clients, now)
+            self._settle(index, clients, now, phones)
         for _ in self.advance(now):
             pass
 
@@ -42,12 +44,13 @@ class Town:
         """The town's time."""
         return self.agenda.now
 
-    def advance(self, until: datetime) -> Iterator[Event]:
-        """Live on until this instant, handing out webhook events as they happen; going back raises ValueError."""
+    def advance(self, until: datetime) -> Iterator[Event | Change]:
+        """Live on until this instant, handing out the messenger's events and the books' changes as they happen; going back raises ValueError."""
         if until < self.now:
             raise ValueError(f"the town's clock does not go back: {until.isoformat()} < {self.now.isoformat()}")
         while self.agenda.step(until):
             yield from self.dialog.drain()
+            yield from self.changes.drain()
 
     def note(self, what: str, salon: Salon, client_id: int | None, detail: object = "") -> None:
         """Write into the journal of the town what has just happened."""
@@ -55,41 +58,12 @@ class Town:
 
     # settling
 
-    def _settle(self, index: int, clients: int, now: datetime) -> None:
+    def _settle(self, index: int, clients: int, now: datetime, phones: Iterator[int]) -> None:
         salon = found(self.dice, index, clients, now.date())
         self.salons[salon.company_id] = salon
-        start = self.now
-        for number in range(1, clients + clients // 25 + 1):
-            client_id = salon.company_id * 100_000 + number
-            key = (salon.company_id, client_id)
-            if number > clients:
-                since = now + timedelta(days=self.dice.between(0, 60, "since", *key))
-            else:
-                share = self.dice.unit("since", *key)
-                since = start + (timedelta(days=100 * share) if share < 0.6 else (now - start) * ((share - 0.6) / 0.4))
-            person = invent(self.dice, salon, client_id, next(self._phones), self._by_day(salon, since))
-            self._untidy(person, number, salon, index)
+        for person in populate(self.dice, salon, index, clients, phones, since=self.now, until=now):
             self.agenda.plan(person.since, self._arrive, salon, person)
-        self.agenda.plan(start, self._pin_breaks, salon)
-
-    def _untidy(self, person: Person, number: int, salon: Salon, index: int) -> None:
-        """Shared phones, masters among the clients, people who go to two salons."""
-        staff = list(salon.staff.values())
-        if number in {11, 12}:
-            person.phone, person.is_staff, person.on_whatsapp = staff[number - 11].phone, True, True
-        elif number % 90 == 17:
-            person.phone = f"+79000{int(person.phone[6:] or 0) - 1:06d}" if person.chat else person.phone
-        elif index > 0 and number % 97 == 5:
-            person.phone = f"+79000{number:06d}"
-        person.chat = person.phone[1:] if len(person.phone) == 12 else None
-
-    def _by_day(self, salon: Salon, instant: datetime) -> datetime:
-        """Move an instant out of the night: nobody calls a salon before nine."""
-        local = salon.local(instant)
-        if 9 <= local.hour < 21:
-            return instant
-        morning = local.replace(hour=9 + local.minute % 9, minute=local.second, second=0, microsecond=0)
-        return salon.instant(morning + timedelta(days=local.hour >= 21))
+        self.agenda.plan(self.now, self._pin_breaks, salon)
 
     def _pin_breaks(self, salon: Salon) -> None:
         """Once a week the administrator pins breaks into the schedules: rows without a client."""
@@ -106,6 +80,7 @@ class Town:
     def _arrive(self, salon: Salon, person: Person) -> None:
         salon.people[person.client_id] = person
         self.note("new client", salon, person.client_id)
+        self.changes.note(salon, "client", person.client_id, "create")
         self.book_somewhere(salon, person, online=self.dice.chance(0.4, "online", salon.company_id, person.client_id))
 
     def plan_return(self, salon: Salon, person: Person, after: datetime) -> None:
@@ -122,15 +97,16 @@ class Town:
             person.returns_at = None
             return
         lead = self.dice.between(0.5, 4.0, "lead", *key)
-        person.returns_at = self._by_day(salon, after + timedelta(days=max(gap - lead, 0.5)))
+        person.returns_at = salon.by_day(after + timedelta(days=max(gap - lead, 0.5)))
         if person.returns_at <= self.now:
             person.lapsed = True
             late = tastes.rhythm_days * self.dice.between(0.2, 4.0, "late still", *key)
-            person.returns_at = self._by_day(salon, self.now + timedelta(days=late))
+            person.returns_at = salon.by_day(self.now + timedelta(days=late))
         self.agenda.plan(person.returns_at, self._return, salon, person, person.plan)
 
     def _return(self, salon: Salon, person: Person, plan: int) -> None:
-        if plan != person.plan or salon.upcoming(person.client_id, self.now):
+        here = salon.people.get(person.client_id) is person
+        if plan != person.plan or not here or salon.upcoming(person.client_id, self.now):
             return
         key = (salon.company_id, person.client_id, person.bookings)
         if person.tastes.writes_first and person.chat and person.on_whatsapp:
@@ -138,6 +114,16 @@ class Town:
         if self.book_somewhere(salon, person, online=self.dice.chance(0.4, "online", *key)) is None:
             person.returns_at = self.now + timedelta(days=3)
             self.agenda.plan(person.returns_at, self._return, salon, person, plan)
+
+    def newcomer(self, salon: Salon, name: str, phone: str) -> Person:
+        """Write a card for somebody the salon did not know."""
+        client_id = max(salon.people, default=0) + 50_000
+        tastes = tastes_of(self.dice, salon, client_id)
+        person = Person(client_id, name, "", None, tastes, self.now, self.now)
+        person.dial(phone)
+        salon.people[client_id] = person
+        self.changes.note(salon, "client", client_id, "create")
+        return person
 
     def book_somewhere(self, salon: Salon, person: Person, *, online: bool, discount: int = 0) -> Record | None:
         """Book what suits this person best in the next days: liked weekday, liked master, liked hour, in that order."""
@@ -214,15 +200,19 @@ class Town:
         api_id: str = "",
         discount: int = 0,
         visit: Record | None = None,
+        lines: tuple[Line, ...] | None = None,
     ) -> Record:
-        """Put one row into the journal and plan what becomes of it. `visit` is the row of the same visit that leads."""
+        """Put one row into the journal and plan what becomes of it.
+
+        `visit` is the row of the same visit that leads; `lines` take the place of the services at their usual price.
+        """
         record_id = next(self._record_ids)
         record = Record(
             record_id=record_id,
-            visit_id=visit.visit_id if visit else record_id + 8_000_000,
+            visit_id=visit.visit_id if visit else record_id + VISIT_IDS,
             client_id=person.client_id if person else None,
             staff_id=staff_id,
-            lines=[(service_id, salon.services[service_id].price) for service_id in service_ids],
+            lines=lines or tuple(Line(service_id, salon.services[service_id].price) for service_id in service_ids),
             starts_at=salon.instant(local),
             local=local,
             minutes=minutes,
@@ -235,41 +225,53 @@ class Town:
             comment=comment,
         )
         salon.add(record)
+        self.changes.note(salon, "record", record_id, "create")
         self.note("booked", salon, record.client_id, f"{record_id} {local} {staff_id}")
         if person:
             self.follow(salon, person, record)
         return record
 
     def follow(self, salon: Salon, person: Person, record: Record) -> None:
-        """Plan a booking's fate: cancelled, confirmed the day before, visited or missed."""
+        """Plan a booking's fate, in place of any planned before: cancelled, confirmed the day before, visited or missed."""
+        record.fate += 1
         key = (salon.company_id, person.client_id, record.starts_at.isoformat())
         if record.main and self.dice.chance(CANCEL, "cancel", *key):
             share = self.dice.between(0.2, 0.95, "cancel when", *key)
-            self.agenda.plan(self.now + (record.starts_at - self.now) * share, self._cancel, salon, person, record)
+            self.agenda.plan(self.now + (record.starts_at - self.now) * share, self._cancel, salon, record, record.fate)
         elif self.dice.chance(CONFIRM, "confirm", *key):
-            self.agenda.plan(record.starts_at - timedelta(hours=20), self._confirm, salon, record)
-        self.agenda.plan(record.ends_at, self._end, salon, person, record)
+            self.agenda.plan(record.starts_at - timedelta(hours=20), self._confirm, salon, record, record.fate)
+        self.agenda.plan(record.ends_at, self._end, salon, record, record.fate)
 
-    def _cancel(self, salon: Salon, person: Person, record: Record) -> None:
-        for row in salon.of_client[person.client_id]:
-            if row.visit_id == record.visit_id and not row.deleted:
+    def _cancel(self, salon: Salon, record: Record, fate: int) -> None:
+        person = salon.people.get(record.client_id or 0)
+        if person is None or fate != record.fate:
+            return
+        for row in salon.together(record):
+            if not row.deleted:
                 salon.cancel(row, self.now)
+                self.changes.note(salon, "record", row.record_id, "delete")
         self.note("cancelled", salon, person.client_id, record.record_id)
         self.plan_return(salon, person, self.now)
 
-    def _confirm(self, salon: Salon, record: Record) -> None:
-        if not record.deleted:
+    def _confirm(self, salon: Salon, record: Record, fate: int) -> None:
+        if not record.deleted and fate == record.fate:
             record.attendance, record.changed = 2, self.now
+            self.changes.note(salon, "record", record.record_id)
             self.note("confirmed", salon, record.client_id, record.record_id)
 
-    def _end(self, salon: Salon, person: Person, record: Record) -> None:
-        if record.deleted:
+    def _end(self, salon: Salon, record: Record, fate: int) -> None:
+        if record.deleted or fate != record.fate:
             return
         day = record.local.date()
-        missed = self.dice.chance(NO_SHOW, "no show", salon.company_id, person.client_id, day)
+        missed = self.dice.chance(NO_SHOW, "no show", salon.company_id, record.client_id, day)
         record.attendance, record.changed = (-1 if missed else 1), self.now
+        self.changes.note(salon, "record", record.record_id)
+        self.note("missed" if missed else "visited", salon, record.client_id, record.record_id)
+        person = salon.people.get(record.client_id or 0)
+        if person is None:  # deleted meanwhile
+            return
         person.changed = self.now
-        self.note("missed" if missed else "visited", salon, person.client_id, record.record_id)
+        self.changes.note(salon, "client", person.client_id)
         if not missed:
             person.spent += record.cost
         if not record.main:
@@ -280,10 +282,3 @@ class Town:
             person.visits += 1
             person.last_visit = record.starts_at
         self.plan_return(salon, person, self.now)
-
-
-@dataclass(slots=True)
-class World:
-    """Where the servers look for the town, so that a fresh one can take its place."""
-
-    town: Town

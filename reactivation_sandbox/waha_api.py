@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reactivation_sandbox.answers import as_json
-from reactivation_sandbox.town import Town, World
+from reactivation_sandbox.town import Town
+from reactivation_sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True)

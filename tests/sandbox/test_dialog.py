@@ -61,7 +61,7 @@ def test_agreeing_clients_get_a_booking_in_the_journal_at_an_offered_time() -> N
     assert len(agreed) > 10
     chosen = [town.salons[m.company_id or 0].records[m.record_id or 0] for m in agreed]
     assert all(r.discount == 10 and r.created > NOW for r in chosen)
-    assert chosen[0].cost == round(sum(price for _, price in chosen[0].lines) * 0.9, 2)
+    assert chosen[0].cost == round(sum(line.price for line in chosen[0].lines) * 0.9, 2)
     assert all(m.replies for m in agreed)
     picked = [r for r, m in zip(chosen, agreed, strict=True) if m.intent == "choose_slot"]
     assert picked

@@ -5,16 +5,7 @@ import httpx
 import pytest
 
 from reactivation_sandbox.process import Town
-
-
-def pages(crm: httpx.Client, path: str, **query: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for page in range(1, 50):
-        body = crm.get(path, params={"page": page, "count": 200, **query}).json()
-        found += body["data"]
-        if not body["data"] or len(found) >= body["meta"]["total_count"]:
-            break
-    return found
+from tests.sandbox.paging import pages
 
 
 def test_calls_without_the_right_tokens_are_refused(town: Town, crm: httpx.Client) -> None:
