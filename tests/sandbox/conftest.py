@@ -18,6 +18,12 @@ class Receiver:
     url: str = ""
     status: int = 200
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait(self, count: int) -> None:
+        """Return when this many webhooks have come."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, timeout=30)
 
 
 @pytest.fixture
@@ -29,7 +35,9 @@ def receiver() -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.got.append(({key.lower(): value for key, value in self.headers.items()}, body))
+            with kept.arrived:
+                kept.got.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                kept.arrived.notify_all()
             self.send_response(kept.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -59,6 +67,7 @@ def town(_process: Town) -> Town:
     """The running town, begun again for this test."""
     _process.reset()
     _process.set_webhook(None)
+    _process.set_crm_webhook(None)
     return _process
 
 
