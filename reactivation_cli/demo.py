@@ -5,6 +5,7 @@ The demo has a home of its own with embedded servers, whatever is configured: it
 
 import shutil
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
@@ -17,8 +18,10 @@ from reactivation_cli.run_day import run_day
 from reactivation_cli.simulation import Simulation, open_simulation, start_of
 from reactivation_resources.calendar import Calendar
 from reactivation_resources.clock import SystemClock
+from reactivation_resources.database.engine import Database
 from reactivation_resources.onboarding import connect_company, mark_number_in_use, write_default_rules
 from reactivation_resources.settings import Settings
+from reactivation_resources.yclients.client import YClients
 
 MARK = "this-is-a-demo"
 # The town's own numbers for its trades.
@@ -80,22 +83,26 @@ def _open_salons(simulation: Simulation, bar: Progress) -> None:
     platform = simulation.platform
     task = bar.add_task("connecting salons", total=len(simulation.town.sessions) + 1)
     for company, session in sorted(simulation.town.sessions.items()):
-        trade = _TRADES.get(platform.crm.company(int(company)).get("business_type_id", 0), "other")
-        connect_company(
-            platform.database,
-            platform.crm,
-            int(company),
-            business_type=trade,
-            consent_basis="agreed at the desk",
-            session=session,
-            enabled=True,
-        )
+        platform.crm.run(partial(_connect, platform.database, int(company), session))
         bar.advance(task)
     simulation.launcher.run("mirror_crm")
     bar.advance(task)
     for company in simulation.town.sessions:
         write_default_rules(platform.database, int(company))
         mark_number_in_use(platform.database, int(company), simulation.clock.now() - NUMBER_IN_USE)
+
+
+async def _connect(database: Database, company_id: int, session: str, crm: YClients) -> None:
+    card = await crm.company(company_id)
+    await connect_company(
+        database,
+        crm,
+        company_id,
+        business_type=_TRADES.get(card.business_type_id, "other"),
+        consent_basis="agreed at the desk",
+        session=session,
+        enabled=True,
+    )
 
 
 def _live_day(simulation: Simulation, day: date, bar: Progress) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 _CHAT_SUFFIX = re.compile(r"@(c\.us|s\.whatsapp\.net)$")
 _MASK = re.compile(r"[*xхXХ•#]")  # Latin and Cyrillic letters: both are seen in exports
+_RUNS = re.compile(r"\d+|[*xхXХ•#]+")
 _NOT_DIAL = re.compile(r"[^\d+]")
 _RUSSIAN_PLAN = frozenset({"RU", "KZ"})
 _RUSSIAN_DIGITS = 11
@@ -65,6 +66,15 @@ def normalise_phones(phones: pl.Series, countries: pl.Series) -> pl.Series:
     known = [normalise_phone(raw, country) for raw, country in distinct.iter_rows()]
     distinct = distinct.with_columns(pl.Series("phone", known, dtype=pl.String))
     return pairs.join(distinct, on=["raw", "country"], how="left", maintain_order="left")["phone"].alias(name)
+
+
+def fits_mask(phone: str, masked: str) -> bool:
+    """Whether the E.164 number `phone` may be the one that `masked` shows a part of; False where nothing is masked."""
+    if not _MASK.search(masked):
+        return False
+    runs = "".join(r"\d+" if _MASK.match(run) else run for run in _RUNS.findall(masked))
+    trunk = runs.startswith("8") and not masked.strip().startswith("+")
+    return any(re.fullmatch(form, phone[1:]) for form in (runs, "7" + runs[1:])[: 2 if trunk else 1])
 
 
 def mask_phone(phone: str | None) -> str:

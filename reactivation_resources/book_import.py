@@ -77,7 +77,7 @@ def import_book(
         for table, file in files.items():
             taken[table], changed[_TARGETS[table]] = _take(connection, company, table, file, rejects, progress)
         rejects.store(connection, company.company_id, [file.path.name for file in files.values()])
-        bump(connection, *(VERSION_OF[table] for table, rows in changed.items() if rows))
+        bump(connection, *(VERSION_OF[table] for table, rows in changed.items() if rows and table in VERSION_OF))
     return ImportReport(
         company_id=company.company_id,
         clients=taken["clients"],

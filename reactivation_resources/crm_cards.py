@@ -1,155 +1,178 @@
-"""Reads the CRM's cards: rows as they travel in, rows of our tables out.
+"""The CRM's cards as rows of our tables, in compact frames.
 
-The CRM writes one thing in several ways: numbers as text, empty lists for empty objects, nothing for null. What cannot be read raises
-ValueError naming field and value, so that the caller keeps the card with its reason and goes on. What to keep out: asking for cards
-(yclients.py) and storing rows (crm_sync.py).
+What to add here: how a field of a card becomes a column. What to keep out: reading cards off the wire (yclients/models.py), asking for them
+(crm_pull.py) and storing rows (crm_merge.py). Instants are UTC; the salon's wall clock decides when a visit starts.
 """
 
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from reactivation_core.local_time import local_to_instant
+import polars as pl
 
-Card = dict[str, Any]
-Row = dict[str, Any]
+from reactivation_core.local_time import parse_zone
+from reactivation_core.phones import normalise_phone, normalise_phones
+from reactivation_resources.book_columns import to_utc
+from reactivation_resources.database.engine import FrameSchema
+from reactivation_resources.yclients.models import (
+    CategoryCard,
+    ClientCard,
+    CompanyCard,
+    RecordCard,
+    ServiceCard,
+    StaffCard,
+)
+
+STATUS = {1: "attended", 2: "confirmed", 0: "booked", -1: "no_show"}
+"""What the CRM's attendance means; a booking that the salon has not confirmed is a booking."""
 
 _BLACKLIST = ("чёрный список", "черный список", "blacklist")
-_STATUS = {1: "attended", 2: "confirmed", 0: "booked", -1: "no_show"}
+# The CRM has no ISO codes: it names countries and abbreviates currencies. A code is understood as well.
+_COUNTRIES = {"россия": "RU", "казахстан": "KZ", "беларусь": "BY", "узбекистан": "UZ", "канада": "CA", "германия": "DE"}
+_CURRENCIES = {"р": "RUB", "₽": "RUB", "руб": "RUB", "₸": "KZT", "тг": "KZT", "€": "EUR", "$": "USD", "br": "BYN"}
+_INSTANT = pl.Datetime("us", "UTC")
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of wall clocks
+_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
+
+SERVICES: FrameSchema = {
+    "company_id": pl.Int64, "service_id": pl.Int64, "title": pl.String, "category": pl.String, "list_price": pl.Decimal(14, 2),
+    "duration_s": pl.Int64, "active": pl.Boolean,
+}  # fmt: skip
+STAFF: FrameSchema = {
+    "company_id": pl.Int64, "staff_id": pl.Int64, "name": pl.String, "phone_raw": pl.String, "phone": pl.String, "active": pl.Boolean,
+    "service_ids": pl.List(pl.Int64),
+}  # fmt: skip
+CLIENTS: FrameSchema = {
+    "company_id": pl.Int64, "client_id": pl.Int64, "name": pl.String, "phone_raw": pl.String, "phone": pl.String,
+    "mailing_refused": pl.Boolean, "blacklisted": pl.Boolean, "deleted": pl.Boolean,
+}  # fmt: skip
+LINES: FrameSchema = {
+    "company_id": pl.Int64, "record_id": pl.Int64, "line": pl.Int16, "client_id": pl.Int64, "starts_at": _INSTANT,
+    "staff_id": pl.Int64, "service_id": pl.Int64, "price": pl.Decimal(14, 2), "status": pl.String, "deleted": pl.Boolean,
+    "created_at": _INSTANT,
+}  # fmt: skip
 
 
-def service_row(company_id: int, card: Card) -> Row:
-    """A row of `services`."""
-    return {
-        "company_id": company_id,
-        "service_id": _integer(card, "id"),
-        "title": _text(card, "title"),
-        "category": str(card["category_id"]) if card.get("category_id") else None,
-        "list_price": _money(card.get("price_min"), "price_min"),
-        "duration_s": (_integer(card, "duration") or None) if card.get("duration") else None,
-        "active": _flag(card.get("active", 1)),
-    }
+@dataclass(frozen=True, slots=True)
+class SalonFacts:
+    """What the CRM says of a salon; None where it says nothing that can be read."""
+
+    title: str
+    phone: str | None
+    timezone: str | None
+    country: str | None
+    currency: str | None
 
 
-def staff_row(company_id: int, card: Card, services: list[Card]) -> Row:
-    """A row of `staff`; who does what is written on the services."""
-    staff_id = _integer(card, "id")
-    does = sorted(
-        _integer(service, "id")
-        for service in services
-        if _readable(service) and any(str(worker.get("id")) == str(staff_id) for worker in service.get("staff") or [])
+def salon_facts(card: CompanyCard) -> SalonFacts:
+    """The salon's card with the codes we know countries and currencies by. Raises ValueError for a zone that does not exist."""
+    return SalonFacts(
+        title=card.title,
+        phone=card.phone,
+        timezone=parse_zone(card.timezone_name, "timezone_name").key if card.timezone_name else None,
+        country=_country(card.country),
+        currency=_code(card.currency, _CURRENCIES, 3),
     )
-    employee = card.get("employee")
-    gone = any(_flag(card.get(flag)) for flag in ("fired", "hidden", "status", "is_deleted"))
-    return {
-        "company_id": company_id,
-        "staff_id": staff_id,
-        "name": _text(card, "name"),
-        "phone_raw": employee.get("phone") if isinstance(employee, dict) else None,
-        "active": not gone,
-        "service_ids": does,
+
+
+def service_frame(company_id: int, services: Sequence[ServiceCard], categories: Sequence[CategoryCard]) -> pl.DataFrame:
+    """Rows of `services`; a category goes by its title."""
+    titles = {card.id: card.title for card in categories}
+    columns = {
+        "company_id": [company_id] * len(services),
+        "service_id": [card.id for card in services],
+        "title": [card.title for card in services],
+        "category": [titles.get(card.category_id or 0) for card in services],
+        "list_price": [card.price_min for card in services],
+        "duration_s": [card.duration_s for card in services],
+        "active": [card.active for card in services],
     }
+    return pl.DataFrame(columns, schema=SERVICES).unique("service_id", keep="last", maintain_order=True)
 
 
-def client_row(company_id: int, card: Card) -> Row:
-    """A row of `clients`, its phone as it came."""
-    categories = card.get("categories") or []
-    return {
-        "company_id": company_id,
-        "client_id": _integer(card, "id"),
-        "name": str(card.get("name") or ""),
-        "phone_raw": str(card.get("phone") or "") or None,
-        "mailing_refused": _flag(card.get("sms_not")),
-        "blacklisted": any(str(tag.get("title", "")).strip().lower() in _BLACKLIST for tag in categories),
+def staff_frame(
+    company_id: int, country: str, staff: Sequence[StaffCard], services: Sequence[ServiceCard]
+) -> pl.DataFrame:
+    """Rows of `staff`, with the phone as it came beside its E.164; who does what is written on the services."""
+    does: dict[int, set[int]] = {}
+    for service in services:
+        for worker in service.staff:
+            does.setdefault(worker.id, set()).add(service.id)
+    columns = {
+        "company_id": [company_id] * len(staff),
+        "staff_id": [card.id for card in staff],
+        "name": [card.name for card in staff],
+        "phone_raw": [card.phone for card in staff],
+        "phone": [normalise_phone(card.phone, country) for card in staff],
+        "active": [card.works for card in staff],
+        "service_ids": [sorted(does.get(card.id, ())) for card in staff],
     }
+    return pl.DataFrame(columns, schema=STAFF).unique("staff_id", keep="last", maintain_order=True)
 
 
-def record_rows(company_id: int, card: Card, zone: ZoneInfo) -> list[Row]:
-    """The lines of one journal row; none for a row without a client, which is a note or a break of the salon's own."""
-    if not card.get("client"):
-        return []
-    status = _STATUS.get(_integer(card, "attendance"))
-    if status is None:
-        raise ValueError(f"attendance={card['attendance']!r}: not one of -1, 0, 1, 2")
-    common = {
-        "company_id": company_id,
-        "record_id": _integer(card, "id"),
-        "client_id": _integer(card["client"], "id"),
-        "starts_at": _start(card, zone),
-        "staff_id": _integer(card, "staff_id") if card.get("staff_id") else None,
-        "status": status,
-        "deleted": _flag(card.get("deleted")),
-        "created_at": _instant(card, "create_date"),
-    }
-    services = card.get("services") or [{}]
-    return [
-        common
-        | {
-            "line": line,
-            "service_id": _integer(service, "id") if service else None,
-            "price": _cost(service) if service else None,
-        }
-        for line, service in enumerate(services)
+def client_frame(company_id: int, country: str, clients: Sequence[ClientCard]) -> pl.DataFrame:
+    """Rows of `clients`, with the phone as it came beside its E.164, which is null where that is no phone."""
+    raw = pl.Series([card.phone for card in clients], dtype=pl.String)
+    columns = {
+        "company_id": [company_id] * len(clients),
+        "client_id": [card.id for card in clients],
+        "name": [card.name for card in clients],
+        "phone_raw": raw,
+        "phone": normalise_phones(raw, pl.Series([country]).new_from_index(0, raw.len())),
+        "mailing_refused": [card.mailing_refused for card in clients],
+        "blacklisted": [
+            any(title.strip().lower() in _BLACKLIST for title in card.categories) for card in clients
+        ],
+        "deleted": [False] * len(clients),
+    }  # fmt: skip
+    return pl.DataFrame(columns, schema=CLIENTS)
+
+
+def line_frame(company_id: int, records: Sequence[RecordCard]) -> pl.DataFrame:
+    """The lines of journal rows as `LINES`, but `starts_at` is still the salon's wall clock (see `in_utc`).
+
+    A row without a client, which is a note or a break of the salon's own, is one line whose client_id is null. A booking without services
+    is one line without a service.
+    """
+    rows = [
+        (card, number, line)
+        for card in records
+        for number, line in enumerate(card.lines or (None,))
+        if number == 0 or card.client_id is not None
     ]
+    prices = [None if line is None else str(line.price) for _, _, line in rows]  # Decimals are built ten times slower
+    columns: Mapping[str, Sequence[object] | pl.Series] = {
+        "company_id": [company_id] * len(rows),
+        "record_id": [card.id for card, _, _ in rows],
+        "line": [number for _, number, _ in rows],
+        "client_id": [card.client_id for card, _, _ in rows],
+        "starts_at": [(card.starts_local - _EPOCH) // _MICROSECOND for card, _, _ in rows],
+        "staff_id": [card.staff_id for card, _, _ in rows],
+        "service_id": [None if line is None else line.service_id for _, _, line in rows],
+        "price": pl.Series(prices, dtype=pl.String).cast(pl.Decimal(14, 2)),
+        "status": [STATUS[card.attendance] for card, _, _ in rows],
+        "deleted": [card.deleted for card, _, _ in rows],
+        "created_at": [(card.created_at - _EPOCH_UTC) // _MICROSECOND for card, _, _ in rows],
+    }
+    counted = dict(LINES) | {"starts_at": pl.Int64, "created_at": pl.Int64}
+    return pl.DataFrame(columns, schema=counted).cast({"starts_at": pl.Datetime("us"), "created_at": _INSTANT})
 
 
-def _readable(service: Card) -> bool:
-    """Whether the service's own card can be read; one that cannot is rejected by itself and spoils no staff member's."""
-    return str(service.get("id")).isdecimal() and isinstance(service.get("staff") or [], list)
+def in_utc(lines: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Lines with `starts_at` as an instant: the first pass of an hour shown twice, moved on by the gap where the clocks skip it."""
+    return lines.with_columns(to_utc(lines["starts_at"], zone))
 
 
-def _flag(value: Any) -> bool:
-    """A yes or no, which travels as 0 and 1, as their texts, as a boolean or as nothing."""
-    return str(value).strip().lower() not in ("", "0", "false", "none")
+def _country(name: str | None) -> str | None:
+    """A country whose phone numbers can be read."""
+    import phonenumbers
+
+    found = _code(name, _COUNTRIES, 2)
+    return found if found in phonenumbers.SUPPORTED_REGIONS else None
 
 
-def _integer(card: Card, field: str) -> int:
-    try:
-        number = int(card[field])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise ValueError(f"{field}={card.get(field)!r}: not an integer") from None
-    if abs(number) >= 2**63:
-        raise ValueError(f"{field}={number}: not an integer of a sensible size")
-    return number
-
-
-def _text(card: Card, field: str) -> str:
-    value = card.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{field}={value!r}: missing")
-    return value.strip()
-
-
-def _cost(service: Card) -> Decimal:
-    amount = _integer(service, "amount") if service.get("amount") else 1
-    return _money(_money(service.get("cost"), "cost") * amount, "cost times amount")
-
-
-def _money(value: Any, field: str) -> Decimal:
-    try:
-        amount = Decimal(str(value or 0)).quantize(Decimal("0.01"))
-        sensible = 0 <= amount < Decimal(10) ** 12
-    except InvalidOperation:
-        sensible = False
-    if not sensible:
-        raise ValueError(f"{field}={value!r}: not an amount")
-    return amount
-
-
-def _start(card: Card, zone: ZoneInfo) -> datetime:
-    """When the visit starts, by the salon's wall clock: it is right where the offset has been seen wrong."""
-    try:
-        return local_to_instant(datetime.fromisoformat(_text(card, "date")), zone)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"date={card.get('date')!r}: not a local time") from error
-
-
-def _instant(card: Card, field: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(str(card.get(field)))
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{field}={card.get(field)!r}: not a time") from None
-    raise ValueError(f"{field}={card.get(field)!r}: without a zone")
+def _code(name: str | None, names: Mapping[str, str], length: int) -> str | None:
+    found = (name or "").strip().rstrip(".")
+    is_code = len(found) == length and found.isascii() and found.isalpha() and found.isupper()
+    return found if is_code else names.get(found.lower())

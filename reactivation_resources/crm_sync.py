@@ -1,214 +1,257 @@
-"""Brings the mirror up to date with the CRM: company by company, only what has changed, rows and watermark in one transaction.
+"""Brings the mirror up to date with the CRM: all companies, a few at a time, each one's trouble its own.
 
-A crash repeats work and never loses it: the watermark moves with the rows it stands for. One company's failure stops nobody else's.
+A company is read without holding anything open in the database; then rows and watermark are stored in one transaction (crm_merge.py). A crash
+repeats work and never loses it. Two synchronisations at once do no harm: a company that the other has read meanwhile is left alone, and what was
+read of it in vain is dropped. What to add here: in which order what is asked. What to keep out: asking it (crm_pull.py).
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import polars as pl
-from sqlalchemy import Connection, text
+import anyio
+from anyio.to_thread import run_sync
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from reactivation_core.local_time import parse_zone
-from reactivation_core.phones import normalise_phone
-from reactivation_resources.crm_cards import Card, Row, client_row, record_rows, service_row, staff_row
-from reactivation_resources.database.engine import Database, FrameSchema
-from reactivation_resources.upsert import bump, replace_record_lines, upsert
-from reactivation_resources.yclients import CrmError, YClients
+from reactivation_resources.crm_merge import known_clients, mirrored_companies, read_salon, store
+from reactivation_resources.crm_pull import (
+    MOST_CARDS,
+    Pull,
+    Salon,
+    TooManyCardsError,
+    compare_clients,
+    read_catalogue,
+    read_clients,
+    read_records,
+    wall_time,
+    windows_back,
+)
+from reactivation_resources.database.engine import Database
+from reactivation_resources.yclients.client import YClients
+from reactivation_resources.yclients.errors import (
+    AuthError,
+    CrmError,
+    ForbiddenError,
+    LicenceError,
+    ListingChangedError,
+)
 
 log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=15)
 FIRST_LOAD = timedelta(days=730)
-_STATUS_OF_REFUSAL = {401: "no_access", 402: "frozen", 403: "no_access"}
-_INSTANT = pl.Datetime("us", "UTC")
+CATALOGUE_EVERY = timedelta(days=1)
+AT_ONCE = 8
+"""Companies that are read at the same time."""
 
-_SERVICES: FrameSchema = {
-    "company_id": pl.Int64, "service_id": pl.Int64, "title": pl.String, "category": pl.String, "list_price": pl.Decimal(14, 2),
-    "duration_s": pl.Int64, "active": pl.Boolean,
+ATTEMPTS = 3
+LOADED = 0.99
+"""The share that the journal of two years is of a first load; what has changed meanwhile is the rest."""
+
+_STATUS_OF_REFUSAL: dict[type[CrmError], str] = {
+    AuthError: "no_access", ForbiddenError: "no_access", LicenceError: "frozen",
 }  # fmt: skip
-_STAFF: FrameSchema = {
-    "company_id": pl.Int64, "staff_id": pl.Int64, "name": pl.String, "phone": pl.String, "active": pl.Boolean,
-    "service_ids": pl.List(pl.Int64),
-}  # fmt: skip
-_CLIENTS: FrameSchema = {
-    "company_id": pl.Int64, "client_id": pl.Int64, "name": pl.String, "phone_raw": pl.String, "phone": pl.String,
-    "mailing_refused": pl.Boolean, "blacklisted": pl.Boolean,
-}  # fmt: skip
-_RECORDS: FrameSchema = {
-    "company_id": pl.Int64, "record_id": pl.Int64, "line": pl.Int16, "client_id": pl.Int64, "starts_at": _INSTANT,
-    "staff_id": pl.Int64, "service_id": pl.Int64, "price": pl.Decimal(14, 2), "status": pl.String, "deleted": pl.Boolean,
-    "created_at": _INSTANT,
-}  # fmt: skip
+
+Progress = Callable[[int, float], None]
+"""Told a company and the share of it that is done: 1 when it is up to date, less while it is loaded for the first time."""
 
 
 @dataclass
 class SyncReport:
-    """What a synchronisation changed, by table; cards kept as rejected; companies that could not be read, with the reason."""
+    """What a synchronisation did.
 
-    changed: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        changed: Rows that are new or different, by table (`records` are lines of the journal).
+        rejected: Cards that could not be read and were kept with their reason.
+        companies: How many companies were to be mirrored.
+        failed: Companies that could not be read, or not be believed, and why.
+        loading: Companies whose first load has not ended, with the share of two years that is there.
+        calls: Requests to the CRM by name.
+    """
+
+    changed: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     companies: int = 0
     failed: dict[int, str] = field(default_factory=dict)
+    loading: dict[int, float] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
 
 
-def sync_companies(
-    database: Database, crm: YClients, now: datetime, progress: Callable[[int], None] = lambda _: None
+async def sync_companies(
+    database: Database,
+    crm: YClients,
+    now: datetime,
+    *,
+    companies: Collection[int] | None = None,
+    progress: Progress = lambda _company, _share: None,
 ) -> SyncReport:
-    """Mirror every company of the CRM that is not uninstalled. `progress` is told each company that is done."""
-    with database.begin() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT company_id, timezone, country, changed_after FROM companies"
-                " WHERE crm_source = 'yclients' AND crm_status <> 'uninstalled' ORDER BY company_id"
-            )
-        ).all()
-    report = SyncReport(companies=len(rows))
-    for row in rows:
+    """Mirror the companies of the CRM (only `companies`, if given) that are neither uninstalled nor suspended, as of `now`.
+
+    The oldest mirror comes first, so that nobody starves when the run is ended. Raises OperationalError when the database is away, which is no
+    company's own failure.
+    """
+    due = await run_sync(mirrored_companies, database, companies)
+    report = SyncReport(companies=len(due))
+    sync = _Sync(database, crm, now, report, progress)
+    before = Counter(crm.calls)
+    left = iter(due)
+
+    async def work() -> None:
+        for company_id in left:
+            await sync.company(company_id)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(AT_ONCE):
+                group.start_soon(work)
+    except ExceptionGroup as failures:  # what is a company's own has been caught
+        raise failures.exceptions[0] from None
+    report.calls = Counter(crm.calls) - before
+    return report
+
+
+class OutrunError(RuntimeError):
+    """Another synchronisation has stored the company meanwhile."""
+
+
+@dataclass(frozen=True)
+class _Sync:
+    """One synchronisation under way."""
+
+    database: Database
+    crm: YClients
+    now: datetime
+    report: SyncReport
+    progress: Progress
+
+    async def company(self, company_id: int) -> None:
+        """Bring one company up to date; whatever is wrong with it is noted in the report."""
+        report = self.report
         try:
-            _sync_company(
-                database, crm, row.company_id, parse_zone(row.timezone), row.country, row.changed_after, now, report
-            )
+            await self._bring_up_to_date(company_id)
         except CrmError as error:
-            report.failed[row.company_id] = str(error)
-            _note_failure(database, row.company_id, error)
+            report.failed[company_id] = str(error)
+            await run_sync(_note_refusal, self.database, company_id, error)
         except OperationalError:  # the database is away: that is nobody's own failure
             raise
         except Exception as error:  # whatever one company's data holds, the others go on
             # A database's words may quote a client's name or phone: only those of our own checks are passed on.
             words = f": {error}" if type(error) is ValueError else ""
-            report.failed[row.company_id] = f"{type(error).__name__}{words}"
-            log.warning("company %s could not be mirrored: %s", row.company_id, report.failed[row.company_id])
-        progress(row.company_id)
-    return report
+            report.failed[company_id] = f"{type(error).__name__}{words}"
+        if company_id in report.failed:
+            log.warning("company %s: %s", company_id, report.failed[company_id])
 
-
-def _sync_company(
-    database: Database,
-    crm: YClients,
-    company_id: int,
-    zone: ZoneInfo,
-    country: str,
-    watermark: datetime | None,
-    now: datetime,
-    report: SyncReport,
-) -> None:
-    changed_after = _wall_time(watermark - OVERLAP, zone) if watermark else None
-    start = None if watermark else (now - FIRST_LOAD).astimezone(zone).date()
-    services, staff = crm.services(company_id), crm.staff(company_id)
-    clients = list(crm.clients(company_id, changed_after))
-    records = list(crm.records(company_id, changed_after=changed_after, start_date=start))
-    rejected: list[Row] = []
-
-    def read(cards: Iterable[Card], source: str, parse: Callable[[Card], list[Row]]) -> list[Row]:
-        rows: list[Row] = []
-        for card in cards:
+    async def _bring_up_to_date(self, company_id: int) -> None:
+        """Read what is due and store it, unless somebody else has stored what is as fresh."""
+        catalogue_due = False
+        for _ in range(ATTEMPTS):
+            salon = await run_sync(read_salon, self.database, company_id)
+            if salon is None or (salon.changed_after is not None and salon.changed_after > self.now):
+                return
+            # once it has been asked for it is due until we have read it: who was faster may have read it before that
+            catalogue_due |= salon.catalogue_at is None or self.now - salon.catalogue_at >= CATALOGUE_EVERY
             try:
-                rows += parse(card)
-            except (ValueError, AttributeError, TypeError) as error:
-                rejected.append({"source": f"yclients/{company_id}/{source}", "card": card, "reason": str(error)})
-        return rows
+                await self._read_and_store(salon, catalogue_due=catalogue_due)
+            except OutrunError:
+                if salon.changed_after is None:  # somebody else is loading it: once is enough
+                    return
+            else:
+                self.report.loading.pop(company_id, None)
+                self.progress(company_id, 1.0)
+                return
 
-    def with_phone(row: Row) -> Row:
-        return row | {"phone": normalise_phone(row["phone_raw"], country)}
+    async def _read_and_store(self, salon: Salon, *, catalogue_due: bool) -> None:
+        pull = Pull(salon)
+        new = salon.load_started_at is None and salon.changed_after is None
+        if catalogue_due or new:
+            await read_catalogue(self.crm, pull)
+        if new or pull.salon_as_told() != salon:  # in another zone every instant is another
+            pull = await self._begin(pull)
+        if pull.salon.changed_after is None:
+            pull.salon = await self._load(pull.salon)
+        await self._follow(pull)
 
-    frames = {
-        "services": _frame(
-            read(services, "services", lambda card: [service_row(company_id, card)]), _SERVICES, ("service_id",)
-        ),
-        "staff": _frame(
-            [with_phone(row) for row in read(staff, "staff", lambda card: [staff_row(company_id, card, services)])],
-            _STAFF,
-            ("staff_id",),
-        ),
-        "clients": _frame(
-            [with_phone(row) for row in read(clients, "clients", lambda card: [client_row(company_id, card)])],
-            _CLIENTS,
-            ("client_id",),
-        ),
-    }
-    lines = _frame(
-        read(records, "records", lambda card: record_rows(company_id, card, zone)), _RECORDS, ("record_id", "line")
-    )
-    nobodys = [int(card["id"]) for card in records if str(card.get("id")).isdecimal() and not card.get("client")]
-    with database.begin() as connection:
-        for table, frame in frames.items():
-            report.changed[table] = report.changed.get(table, 0) + upsert(connection, table, frame)
-        changed = replace_record_lines(connection, lines) + _forget_lines(connection, company_id, nobodys)
-        report.changed["records"] = report.changed.get("records", 0) + changed
-        report.rejected += _keep(connection, company_id, rejected)
-        connection.execute(
-            text("UPDATE companies SET changed_after = :now, crm_status = 'active' WHERE company_id = :company"),
-            {"now": now.astimezone(UTC), "company": company_id},
-        )
+    async def _begin(self, pull: Pull) -> Pull:
+        """Begin the first load, or begin it again: the catalogue and all clients. Half a company is seen by nobody."""
+        pull.salon = pull.salon_as_told()
+        await read_clients(self.crm, pull, None)
+        beginning: dict[str, Any] = {"changed_after": None, "load_started_at": self.now, "loaded_back_to": None}
+        await self._store(pull, afresh=True, **beginning)
+        return Pull(replace(pull.salon, catalogue_at=self.now, **beginning))
 
+    async def _load(self, salon: Salon) -> Salon:
+        """Read two years of the journal, the newest first, each window stored by itself; or go on where it was left."""
+        begun = salon.load_started_at or self.now
+        newest, horizon = (moment.astimezone(salon.zone).date() for moment in (begun, begun - FIRST_LOAD))
 
-def _wall_time(instant: datetime, zone: ZoneInfo) -> str:
-    """The salon's wall time by which to ask for what changed since `instant`; of an hour shown twice, never the later reading."""
-    local = instant.astimezone(zone)
-    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
-    if first is not None and second is not None and first > second:  # the CRM may take the second reading
-        local = local.replace(tzinfo=None) - (first - second)
-    return local.strftime("%Y-%m-%dT%H:%M:%S")
+        async def read(start: date | None, end: date | None, at_most: int | None) -> Pull:
+            pull = Pull(salon)
+            await read_records(self.crm, pull, start_date=start, end_date=end, at_most=at_most)
+            return pull
 
+        async for start, pull in windows_back(read, newest, salon.loaded_back_to, horizon):
+            await self._store(pull, loaded_back_to=start)
+            salon = replace(salon, loaded_back_to=start)
+            share = (newest - start).days / max((newest - horizon).days, 1)
+            self.report.loading[salon.company_id] = share
+            self.progress(salon.company_id, share * LOADED)
+        return salon
 
-def _frame(rows: list[Row], schema: FrameSchema, keys: tuple[str, ...]) -> pl.DataFrame:
-    """The rows as a frame; of rows with the same key, which the CRM may send as different cards, the last."""
-    frame = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row")
-    return frame.unique(["company_id", *keys], keep="last", maintain_order=True)
+    async def _follow(self, pull: Pull) -> None:
+        """Read what has changed since the watermark, or since the first load began, and move the watermark."""
+        salon = pull.salon
+        since = wall_time((salon.changed_after or salon.load_started_at or self.now) - OVERLAP, salon.zone)
+        try:
+            await read_records(self.crm, pull, changed_after=since, at_most=MOST_CARDS)
+        except (TooManyCardsError, ListingChangedError):
+            await self._follow_in_windows(pull, since)
+        # after the records: whoever is booked is there
+        await read_clients(self.crm, pull, since)
+        known, unreadable = await run_sync(known_clients, self.database, salon.company_id)
+        await compare_clients(self.crm, pull, known, unreadable, whole=pull.facts is not None)
+        await self._store(pull, changed_after=self.now)
 
+    async def _follow_in_windows(self, pull: Pull, since: datetime) -> None:
+        """Read what has changed window by window: more than can be read in one go. The watermark stays until all of it is there."""
+        salon = pull.salon
+        pull.drop_records()
 
-def _forget_lines(connection: Connection, company_id: int, record_ids: list[int]) -> int:
-    """Delete the lines of journal rows that have lost their client: a booking that became a note or a break of the salon's own."""
-    if not record_ids:
-        return 0
-    statement = text(
-        "DELETE FROM record_lines WHERE company_id = :company AND record_id = ANY(CAST(:records AS bigint[]))"
-    )
-    gone = connection.execute(statement, {"company": company_id, "records": record_ids}).rowcount
-    if gone:
-        bump(connection, "records")
-    return gone
+        async def read(start: date | None, end: date | None, at_most: int | None) -> Pull:
+            window = Pull(salon)
+            await read_records(self.crm, window, changed_after=since, start_date=start, end_date=end, at_most=at_most)
+            return window
 
+        today, horizon = (moment.astimezone(salon.zone).date() for moment in (self.now, self.now - FIRST_LOAD))
+        async for _, window in windows_back(read, today, None, horizon):
+            await self._store(window)
+        await read_records(self.crm, pull, changed_after=since, end_date=horizon - timedelta(days=1))
 
-def _keep(connection: Connection, company_id: int, rejected: list[Row]) -> int:
-    """Keep rejected cards with their reason, each once."""
-    if not rejected:
-        return 0
-    contents = [json.dumps(row["card"], ensure_ascii=False, sort_keys=True, default=str) for row in rejected]
-    parameters: list[dict[str, Any]] = [
-        {
-            "company": company_id,
-            "source": row["source"],
-            "reason": row["reason"][:500],
-            "content": content,
-            "hash": hashlib.sha256(content.encode()).hexdigest(),
-        }
-        for row, content in zip(rejected, contents, strict=True)
-    ]
-    connection.execute(
-        text(
-            "INSERT INTO rejected_rows (company_id, source, reason, content, content_hash)"
-            " VALUES (:company, :source, :reason, CAST(:content AS jsonb), :hash) ON CONFLICT DO NOTHING"
-        ),
-        parameters,
-    )
-    return len(parameters)
+    async def _store(self, pull: Pull, *, afresh: bool = False, **progress: Any) -> None:
+        """Store what was read and count it. Raises OutrunError when it was in vain."""
+        stored = await run_sync(partial(store, self.database, pull, self.now, afresh=afresh, **progress))
+        if stored is None:
+            raise OutrunError
+        self.report.changed.update(stored.changed)
+        self.report.rejected += stored.rejected
+        if stored.doubts:
+            self.report.failed[pull.salon.company_id] = "; ".join(stored.doubts)
 
 
-def _note_failure(database: Database, company_id: int, error: CrmError) -> None:
+def _note_refusal(database: Database, company_id: int, error: CrmError) -> None:
     """A refusal that will not pass by itself is written on the company; its watermark stays where it is."""
-    status = _STATUS_OF_REFUSAL.get(error.status or 0)
-    if error.permanent and status:
-        with database.begin() as connection:
-            connection.execute(
-                text("UPDATE companies SET crm_status = :status WHERE company_id = :company"),
-                {"status": status, "company": company_id},
-            )
+    status = _STATUS_OF_REFUSAL.get(type(error))
+    if status is None:
+        return
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE companies SET crm_status = :status WHERE company_id = :company"
+                " AND crm_status IN ('active', 'frozen', 'no_access')"
+            ),
+            {"status": status, "company": company_id},
+        )

@@ -4,19 +4,17 @@ What to add here: what a new salon needs before its first campaign day. What to 
 """
 
 from datetime import datetime
+from typing import Any
 
+from anyio.to_thread import run_sync
 from sqlalchemy import text
 
 from reactivation_core.intervals import default_interval
-from reactivation_core.local_time import parse_zone
 from reactivation_core.phones import normalise_phone
+from reactivation_resources.crm_cards import salon_facts
 from reactivation_resources.database.engine import Database
 from reactivation_resources.upsert import bump
-from reactivation_resources.yclients import YClients
-
-# The CRM has no ISO codes: it names countries and abbreviates currencies.
-_COUNTRIES = {"россия": "RU", "казахстан": "KZ", "беларусь": "BY", "узбекистан": "UZ", "канада": "CA"}
-_CURRENCIES = {"р": "RUB", "₽": "RUB", "₸": "KZT", "тг": "KZT", "€": "EUR", "$": "USD", "br": "BYN"}
+from reactivation_resources.yclients.client import YClients
 
 _COMPANY = """
 INSERT INTO companies (company_id, title, business_type, timezone, country, currency, phone, consent_basis, crm_source)
@@ -29,7 +27,7 @@ ON CONFLICT (company_id, service_id) DO NOTHING
 """
 
 
-def connect_company(
+async def connect_company(
     database: Database,
     crm: YClients,
     company_id: int,
@@ -44,22 +42,32 @@ def connect_company(
     `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway. Raises CrmError when the CRM
     does not answer, ValueError for a zone, country or currency that cannot be read from its card.
     """
-    card = crm.company(company_id)
-    zone = parse_zone(str(card.get("timezone_name") or card.get("timezone")), "timezone_name")
-    country = _known(_COUNTRIES, card, "country")
+    card = await crm.company(company_id)
+    facts = salon_facts(card)
+    for field, told, read in (
+        ("timezone_name", card.timezone_name, facts.timezone),
+        ("country", card.country, facts.country),
+        ("currency_short_title", card.currency, facts.currency),
+    ):
+        if read is None:
+            raise ValueError(f"{field}={told!r}: not known")
+    parameters = {
+        "company": company_id,
+        "title": facts.title,
+        "business_type": business_type,
+        "timezone": facts.timezone,
+        "country": facts.country,
+        "currency": facts.currency,
+        "phone": normalise_phone(facts.phone, facts.country or ""),
+        "consent_basis": consent_basis,
+        "session": session,
+        "enabled": enabled,
+    }
+    await run_sync(_store_company, database, parameters)
+
+
+def _store_company(database: Database, parameters: dict[str, Any]) -> None:
     with database.begin() as connection:
-        parameters = {
-            "company": company_id,
-            "title": str(card.get("title") or company_id),
-            "business_type": business_type,
-            "timezone": zone.key,
-            "country": country,
-            "currency": _known(_CURRENCIES, card, "currency_short_title"),
-            "phone": normalise_phone(str(card.get("phone") or ""), country),
-            "consent_basis": consent_basis,
-            "session": session,
-            "enabled": enabled,
-        }
         if connection.execute(text(_COMPANY), parameters).rowcount:
             bump(connection, "companies")
         connection.execute(
@@ -110,10 +118,3 @@ def mark_number_in_use(database: Database, company_id: int, since: datetime) -> 
             ),
             {"since": since, "company": company_id},
         )
-
-
-def _known(names: dict[str, str], card: dict[str, object], field: str) -> str:
-    found = names.get(str(card.get(field) or "").strip().rstrip(".").lower())
-    if found is None:
-        raise ValueError(f"{field}={card.get(field)!r}: not known; one of {', '.join(names)}")
-    return found

@@ -2,7 +2,9 @@
 
 Rows go by COPY into a temporary table, which is then merged in one statement. A row that is in the table already, word for word, is not
 touched: it costs no write, and it does not count as a change. What changed raises the table's version, which tells the lake that its
-snapshot is old. What to add here: ways to write the mirror. What to keep out: reading it (mirror.py), and where rows come from.
+snapshot is old; the version of `record_lines`, "records", is raised by the table's own triggers. Writers of several tables write
+`record_lines` last and `bump` after that: all of them take the versions' locks in one order. What to add here: ways to write the mirror. What
+to keep out: reading it (mirror.py), and where rows come from.
 """
 
 from collections.abc import Collection, Iterator
@@ -19,13 +21,15 @@ VERSION_OF = {
     "services": "services",
     "staff": "staff",
     "clients": "clients",
-    "record_lines": "records",
     "service_reactivation_rules": "rules",
 }
-"""Mirrored tables, and the name under which `mirror_versions` counts their changes."""
+"""Tables whose changes their writers count, and the name under which `mirror_versions` does so."""
 
 _VANISHED_LINES = """
-DELETE FROM record_lines t USING (SELECT DISTINCT company_id, record_id FROM staging_record_lines) r
+DELETE FROM record_lines t USING (
+  SELECT DISTINCT company_id, record_id FROM staging_record_lines
+  UNION SELECT * FROM unnest(CAST(:companies AS bigint[]), CAST(:records AS bigint[]))
+) r(company_id, record_id)
 WHERE t.company_id = r.company_id AND t.record_id = r.record_id
   AND NOT EXISTS (SELECT FROM staging_record_lines s
                   WHERE s.company_id = t.company_id AND s.record_id = t.record_id AND s.line = t.line)
@@ -50,28 +54,36 @@ def bump(connection: Connection, *names: str) -> None:
 
 
 def upsert(connection: Connection, table: str, frame: pl.DataFrame, insert_only: Collection[str] = ()) -> int:
-    """Insert or update the rows of `frame` in `table` and return how many really changed; a change raises the version.
+    """`merge_rows`, and a change raises the table's version."""
+    changed = merge_rows(connection, table, frame, insert_only)
+    if changed and table in VERSION_OF:
+        bump(connection, VERSION_OF[table])
+    return changed
+
+
+def merge_rows(connection: Connection, table: str, frame: pl.DataFrame, insert_only: Collection[str] = ()) -> int:
+    """Insert or update the rows of `frame` in `table` and return how many really changed.
 
     Columns of the frame are columns of the table, the key among them; a table column that the frame lacks gets its default in new rows and
     stays as it is in old ones. So do the columns `insert_only`. Keys must not repeat in the frame.
     """
     with staging(connection, table, frame.columns) as stage:
         stage.add(frame)
-        changed = stage.merge(insert_only)
-    if changed:
-        bump(connection, VERSION_OF[table])
-    return changed
+        return stage.merge(insert_only)
 
 
-def replace_record_lines(connection: Connection, frame: pl.DataFrame) -> int:
-    """`upsert` of record lines; lines of the same records that the frame lacks are deleted. Returns how many rows changed."""
+def replace_record_lines(connection: Connection, frame: pl.DataFrame, emptied: pl.DataFrame | None = None) -> int:
+    """`merge_rows` of record lines; lines of the same records that the frame lacks are deleted. Returns how many rows changed.
+
+    `emptied` (company_id, record_id) are records that have no lines any more.
+    """
+    gone = {
+        "companies": [] if emptied is None else emptied["company_id"].to_list(),
+        "records": [] if emptied is None else emptied["record_id"].to_list(),
+    }
     with staging(connection, "record_lines", frame.columns) as stage:
         stage.add(frame)
-        changed = stage.merge()
-        changed += connection.execute(text(_VANISHED_LINES)).rowcount
-    if changed:
-        bump(connection, "records")
-    return changed
+        return stage.merge() + connection.execute(text(_VANISHED_LINES), gone).rowcount
 
 
 @contextmanager

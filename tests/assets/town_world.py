@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,11 @@ def open_salons(simulation: Simulation) -> None:
     platform = simulation.platform
     salons = sorted(simulation.town.sessions.items())
     for trade, (company, session) in zip(TRADES, salons, strict=False):
-        connect_company(
-            platform.database, platform.crm, int(company), business_type=trade, consent_basis="agreed at the desk",
+        connect = partial(
+            connect_company, platform.database, company_id=int(company), business_type=trade, consent_basis="agreed at the desk",
             session=session, enabled=True,
         )  # fmt: skip
+        platform.crm.run(lambda crm, connect=connect: connect(crm=crm))
     simulation.launcher.run("mirror_crm")
     for company, _ in salons:
         write_default_rules(platform.database, int(company))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactivation_core.phones import mask_phone, normalise_phone, normalise_phones, wa_digits
+from reactivation_core.phones import fits_mask, mask_phone, normalise_phone, normalise_phones, wa_digits
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,23 @@ def test_only_e164_is_written_for_whatsapp_and_the_error_hides_the_number():
     assert wa_digits("+79000001234") == "79000001234"
     with pytest.raises(ValueError, match=r"79000\*\*\*1234 is not E\.164"):
         wa_digits("79000001234")
+
+
+@pytest.mark.parametrize(
+    ("masked", "fits"),
+    [
+        ("+7900***0016", True),
+        ("7900***0016", True),
+        ("8 (900) ***-00-16", True),
+        ("+7 (9**) ***-**-16", True),
+        ("+7xxxxxxx016", True),
+        ("***", True),
+        ("+7900***0017", False),
+        ("+7901***0016", False),
+        ("+8900***0016", False),
+        ("+79000000016", False),  # nothing is masked: it is read as a number
+        ("", False),
+    ],
+)
+def test_a_masked_number_fits_those_that_show_the_same_digits(masked, fits):
+    assert fits_mask("+79000000016", masked) is fits
