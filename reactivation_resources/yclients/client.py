@@ -120,12 +120,10 @@ class YClients(BookingCalls):
     async def find_by_api_id(self, company_id: int, api_id: str, around: date) -> list[RecordCard]:
         """The rows we created under an id of ours for about that day: what became of a booking whose answer was lost."""
         day = timedelta(days=1)
-        return [
-            card
-            async for cards in self.records(company_id, start_date=around - day, end_date=around + day)
-            for card in cards.good
-            if card.api_id == api_id and not card.deleted
-        ]
+        near: dict[int, RecordCard] = {}
+        async for cards in self.records(company_id, start_date=around - day, end_date=around + day):
+            near.update((card.id, card) for card in cards.good)
+        return [card for card in near.values() if card.api_id == api_id and not card.deleted]
 
     def search_clients(
         self,

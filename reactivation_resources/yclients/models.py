@@ -140,7 +140,9 @@ class CategoryCard(Card):
 
 
 def _titles(value: Any) -> Any:
-    return [item.get("title") or "" if isinstance(item, dict) else item for item in value or ()]
+    if not isinstance(value, list):
+        return value or []
+    return [item.get("title") or "" if isinstance(item, dict) else item for item in value]
 
 
 class ClientCard(Card):
@@ -178,32 +180,32 @@ class RecordLineCard(NamedTuple):
     price: Decimal
 
 
-def _lines(value: Any) -> tuple[RecordLineCard, ...]:
+def _lines(value: Any, cost: str = "cost") -> tuple[RecordLineCard, ...]:
     try:
-        return tuple([_line(item) for item in value]) if value else ()
-    except (KeyError, TypeError, AttributeError):
+        return tuple([_line(item, cost) for item in value]) if value else ()
+    except (KeyError, TypeError, AttributeError, OverflowError):
         raise ValueError("a service without an id or a sensible amount") from None
 
 
-def _line(item: Any) -> RecordLineCard:
+def _line(item: Any, cost: str) -> RecordLineCard:
     if type(item) is RecordLineCard:
         return item
     service_id = int(item["id"])
     if not 0 < service_id <= LARGEST:
         raise ValueError("an id that no service has")
-    price, amount = money(item.get("cost")), item.get("amount")
-    return RecordLineCard(service_id, price if amount in (1, None, "") else money(price * int(amount)))
+    price, amount = money(item.get(cost)), item.get("amount") or 1
+    return RecordLineCard(service_id, price if amount == 1 else money(price * int(amount)))
 
 
 def _client_of(value: Any) -> Any:
     """The client's id; None for a note or a break of the salon's own."""
     if not value:
         return None
-    if isinstance(value, dict):
-        if "id" not in value:
-            raise ValueError("a client without an id")
-        return value["id"]
-    return value
+    if not isinstance(value, dict):
+        return value
+    if value.get("id") is None:
+        raise ValueError("a client without an id")
+    return value["id"]
 
 
 class RecordCard(Card):
@@ -226,9 +228,7 @@ class RecordCard(Card):
 
 def _owed(value: Any) -> tuple[RecordLineCard, ...]:
     """Lines of a visit's history, which have what was to be paid in place of a cost."""
-    return _lines(
-        [item | {"cost": item.get("cost_to_pay")} if isinstance(item, dict) else item for item in value or ()]
-    )
+    return _lines(value, "cost_to_pay")
 
 
 def _staff_of(value: Any) -> Any:
@@ -380,6 +380,7 @@ def why(error: ValidationError) -> str:
     """The first thing that is wrong, as `field=value: why`."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if part != "") or "card"
-    value = "None" if first["type"] == "missing" else repr(first["input"])
-    words = str(first["msg"]).removeprefix("Value error, ")
+    absent = first["type"] == "missing"
+    value = "None" if absent else repr(first["input"])
+    words = "missing" if absent else str(first["msg"]).removeprefix("Value error, ")
     return f"{field}={value if len(value) <= 80 else value[:77] + '...'}: {words[:1].lower()}{words[1:]}"

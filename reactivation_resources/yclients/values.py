@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, Field, GetCoreSchemaHandler, PlainValidator
+from pydantic import AwareDatetime, BeforeValidator, Field, GetCoreSchemaHandler, PlainValidator, StringConstraints
 from pydantic_core import CoreSchema, core_schema
 
 LARGEST = 2**63 - 1  # of a bigint
@@ -63,12 +63,15 @@ def text_or_none(value: Any) -> Any:
 
 
 def money(value: Any) -> Decimal:
-    """An amount to the cent."""
+    """An amount to the cent; nothing is none of it."""
+    if value is None or value == "":
+        return Decimal("0.00")
     try:
-        amount = Decimal(value if type(value) is int else str(value or 0)).quantize(_CENT)
+        amount = Decimal(value if type(value) is int else str(value)).quantize(_CENT)
+        sensible = 0 <= amount < _MOST_MONEY
     except InvalidOperation:
-        raise ValueError("not an amount") from None
-    if not 0 <= amount < _MOST_MONEY:
+        sensible = False
+    if not sensible:
         raise ValueError("not an amount")
     return amount
 
@@ -103,7 +106,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST), Else(_zero)]
 OptionalCount = Annotated[int | None, Field(ge=0, le=LARGEST), Else(_nothing)]
 Flag = Annotated[bool, Else(flag)]
 Text = Annotated[str, Else(_no_text)]
-Title = Annotated[str, BeforeValidator(text_or_none), Field(min_length=1)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 OptionalText = Annotated[str | None, BeforeValidator(text_or_none)]
 Money = Annotated[Decimal, PlainValidator(money)]
 OptionalMoney = Annotated[Decimal | None, PlainValidator(_money_or_none)]

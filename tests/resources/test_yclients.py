@@ -1,361 +1,335 @@
 """The CRM's door: a question is answered or it fails; silence never looks like an empty answer."""
 
-import json
+import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import date, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import polars as pl
+import anyio
 import pytest
 
 from reactivation_resources.rate_limit import RateLimiter
-from reactivation_resources.yclients import LONGEST_PAUSE, PAUSES, RETRIES, CrmError, SlotQuestion, YClients
-from reactivation_sandbox.process import Town, running_town
+from reactivation_resources.yclients.client import YClients
+from reactivation_resources.yclients.errors import (
+    AuthError,
+    CrmError,
+    ForbiddenError,
+    LicenceError,
+    MalformedError,
+    NotFoundError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+)
+from reactivation_resources.yclients.models import CompanyCard
+from reactivation_resources.yclients.transport import IN_FLIGHT, LONGEST_PAUSE_S, PAUSES_S
+from tests.resources.crm_server import BUSY, HTML, PARTNER, USER, Answer, CrmServer, good, running_crm
 
-DAY = date(2026, 11, 26)
-Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]] | None
-
-
-@dataclass
-class Crm:
-    """A CRM that answers what the test says: (status, body) or (status, body, headers); None hangs up."""
-
-    url: str = ""
-    asked: list[str] = field(default_factory=list)
-    answer: Callable[[str, dict[str, list[str]]], Answer] = lambda path, query: (200, {"success": True, "data": []})  # noqa: ARG005
-    headers: list[dict[str, str]] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
-
-    def always(self, *answers: Answer) -> None:
-        """Give these answers one after the other, the last one for ever."""
-        left = list(answers)
-        self.answer = lambda *_: left.pop(0) if len(left) > 1 else left[0]
-
-    def door(self, **options: Any) -> YClients:
-        return YClients(self.url, "partner", "user", RateLimiter("none", ()), sleep=self.waits.append, **options)
+CUT = (200, b'{"success": true, "data": [', {"Content-Length": "1000"})
+STAFF = {"id": 1, "name": "Анна"}
 
 
-@contextmanager
-def running_crm() -> Iterator[Crm]:
-    crm = Crm()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            crm.asked.append(self.path)
-            crm.headers.append(dict(self.headers))
-            answer = crm.answer(parts.path, parse_qs(parts.query))
-            if answer is None:
-                self.close_connection = True
-                return
-            status, body, headers = answer if len(answer) == 3 else (*answer, {})
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in ({"Content-Type": "application/json"} | headers).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    crm.url = f"http://127.0.0.1:{server.server_address[1]}/api/v1"
-    try:
+@pytest.fixture(scope="module")
+def running() -> Iterator[CrmServer]:
+    with running_crm() as crm:
         yield crm
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
-def crm() -> Iterator[Crm]:
-    with running_crm() as running:
-        yield running
+def crm(running: CrmServer) -> CrmServer:
+    running.forget()
+    return running
 
 
-@pytest.fixture
-def door(crm: Crm) -> Iterator[YClients]:
-    opened = crm.door()
-    yield opened
-    opened.close()
+def staff(client: YClients) -> Awaitable[Any]:
+    return client.staff(7)
 
 
-def good(data: Any, meta: Any = ()) -> tuple[int, Any]:
-    return 200, {"success": True, "data": data, "meta": list(meta) if meta == () else meta}
-
-
-HTML = (403, b"<!DOCTYPE html><html>Just a moment...</html>", {"Content-Type": "text/html; charset=UTF-8"})
-BUSY = (200, {"success": False, "data": None, "meta": {"message": "Превышен лимит запросов"}})
+def names(crm: CrmServer, **options: Any) -> list[str]:
+    return [card.name for card in crm.ask(staff, **options).good]
 
 
 @pytest.mark.parametrize("meta", [(), {}, {"total_count": 1}, {"page": 1, "total_count": 1}, {"message": "ok"}, None])
-def test_every_form_of_the_envelope_is_read(crm: Crm, door: YClients, meta: Any) -> None:
-    crm.always(good([{"id": 1}], meta))
-    assert door.staff(1) == [{"id": 1}]
+def test_every_form_of_the_envelope_is_read(crm: CrmServer, meta: Any) -> None:
+    crm.always(good([STAFF], meta))
+    assert names(crm) == ["Анна"]
 
 
-def test_bare_data_without_an_envelope_is_read(crm: Crm, door: YClients) -> None:
-    crm.always((200, [{"id": 1}]))
-    assert door.services(1) == [{"id": 1}]
-    assert list(door.clients(1, None)) == [{"id": 1}]
+def test_bare_data_without_an_envelope_is_read(crm: CrmServer) -> None:
+    crm.always((200, [STAFF]))
+    assert names(crm) == ["Анна"]
+    assert [len(page.good) for page in crm.read(lambda client: client.clients(7))] == [1]
     crm.always((200, {"id": 5, "title": "Салон"}))
-    assert door.company(5)["title"] == "Салон"
+    assert crm.ask(lambda client: client.company(5)) == CompanyCard(id=5, title="Салон")
 
 
-def test_the_tokens_and_the_wanted_form_go_with_every_call(crm: Crm, door: YClients) -> None:
-    door.staff(1)
-    assert crm.headers[0]["Authorization"] == "Bearer partner, User user"
-    assert crm.headers[0]["Accept"] == "application/vnd.yclients.v2+json"
+def test_the_tokens_and_the_wanted_form_go_with_every_call(crm: CrmServer) -> None:
+    crm.ask(staff)
+    crm.ask(staff, partner_id="4711")
+    plain, named = (request.headers for request in crm.requests)
+    assert plain["Authorization"] == f"Bearer {PARTNER}, User {USER}"
+    assert plain["Accept"] == "application/vnd.yclients.v2+json"
+    assert "X-Partner-Id" not in plain
+    assert named["X-Partner-Id"] == "4711"
 
 
-@pytest.mark.parametrize(
-    "fault", [BUSY, HTML, (429, {}), (500, {}), (502, b"Bad gateway"), (503, {}), (200, b"half a {"), None]
-)
-def test_a_passing_fault_is_asked_again(crm: Crm, door: YClients, fault: Answer) -> None:
-    crm.always(fault, fault, good([{"id": 1}]))
-    assert door.staff(1) == [{"id": 1}]
-    assert crm.waits == list(PAUSES[:2])
+def test_a_proxy_is_gone_through(crm: CrmServer) -> None:
+    """The server plays the proxy: it is asked for the address of a host that does not exist."""
+    proxy = crm.url.removesuffix("/api/v1")
+    crm.url = "http://crm.invalid/api/v1"
+    crm.always(good([STAFF]))
+    assert names(crm, proxy=proxy) == ["Анна"]
+    assert crm.requests[0].headers["Host"] == "crm.invalid"
 
 
-@pytest.mark.parametrize("fault", [BUSY, HTML, (429, {}), (503, {}), (200, b"half a {"), None])
+PASSING = {
+    "says no with status 200": (BUSY, RateLimitedError),
+    "a web page with 403": (HTML, UnavailableError),
+    "a web page with 200": ((200, b"<html>hi</html>", {"Content-Type": "text/html"}), UnavailableError),
+    "a web page of another name": ((200, b" <html>hi</html>", {"Content-Type": "text/plain"}), UnavailableError),
+    "403 without a word": ((403, b"", {"Content-Type": "text/plain"}), UnavailableError),
+    "429": ((429, {}), RateLimitedError),
+    "408": ((408, {}), UnavailableError),
+    "500": ((500, {}), UnavailableError),
+    "502 in plain text": ((502, b"Bad gateway"), UnavailableError),
+    "503": ((503, {}), UnavailableError),
+    "half of a document": ((200, b'{"data": ['), MalformedError),
+    "nothing at all": ((200, b""), MalformedError),
+    "a cut connection": (CUT, UnavailableError),
+    "no answer": (None, UnavailableError),
+}
+
+
+@pytest.mark.parametrize(("fault", "_kind"), PASSING.values(), ids=PASSING.keys())
+def test_a_passing_fault_is_asked_again_after_a_pause(crm: CrmServer, fault: Answer, _kind: type[CrmError]) -> None:
+    crm.always(fault, fault, good([STAFF]))
+    assert names(crm, jitter=lambda: 0.5) == ["Анна"]
+    assert crm.waits == [PAUSES_S[0] / 2, PAUSES_S[1] / 2]
+
+
+@pytest.mark.parametrize(("fault", "kind"), PASSING.values(), ids=PASSING.keys())
 def test_a_fault_that_stays_is_an_error_after_a_few_questions_and_never_an_empty_answer(
-    crm: Crm, door: YClients, fault: Answer
+    crm: CrmServer, fault: Answer, kind: type[CrmError]
 ) -> None:
     crm.always(fault)
     with pytest.raises(CrmError) as error:
-        door.staff(1)
+        crm.ask(staff)
+    assert type(error.value) is kind
     assert not error.value.permanent
-    assert len(crm.asked) == RETRIES + 1
-    assert len(crm.waits) == RETRIES
+    assert (error.value.company_id, error.value.call) == (7, "company/7/staff/")
+    assert error.value.status == (None if fault in (None, CUT) else fault[0])
+    assert len(crm.requests) == len(PAUSES_S) + 1
+    assert crm.waits == list(PAUSES_S)
+
+
+NOW = "Sun, 22 Nov 2026 10:00:00 GMT"
 
 
 @pytest.mark.parametrize(
     ("named", "waited"),
-    [("7", 7.0), ("0", 0.0), ("100000", LONGEST_PAUSE), ("soon", PAUSES[0]), ("²", PAUSES[0]), ("-1", PAUSES[0])],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("100000", LONGEST_PAUSE_S),
+        ("Sun, 22 Nov 2026 10:00:09 GMT", 9.0),
+        ("Sun, 22 Nov 2026 09:00:00 GMT", 0.0),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", LONGEST_PAUSE_S),
+        ("Sun, 22 Nov 2026 10:00:09", PAUSES_S[0]),
+        ("soon", PAUSES_S[0]),
+        ("²", PAUSES_S[0]),
+        ("-1", PAUSES_S[0]),
+        ("", PAUSES_S[0]),
+    ],
 )
-def test_the_servers_own_delay_is_kept_within_reason(crm: Crm, door: YClients, named: str, waited: float) -> None:
-    crm.always((429, {}, {"Retry-After": named}), good([]))
-    door.staff(1)
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_servers_own_delay_is_kept_within_reason(crm: CrmServer, status: int, named: str, waited: float) -> None:
+    crm.always((status, {}, {"Retry-After": named, "Date": NOW}), good([]))
+    crm.ask(staff)
     assert crm.waits == [waited]
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422])
+BODIES = [
+    {"success": False, "data": None, "meta": {"message": "Нет прав"}},
+    {"errors": {"code": 438, "message": "Нет прав"}, "meta": {"message": "Нет прав"}},
+    {"meta": {"message": "Нет прав", "errors": [{}]}},
+    {"meta": {"message": "Нет прав", "errors": {"filters": []}}},
+]
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("status", "kind"),
     [
-        {"success": False, "data": None, "meta": {"message": "Нет прав"}},
-        {"errors": {"code": 438, "message": "Нет прав"}, "meta": {"message": "Нет прав"}},
-        {"meta": {"message": "Нет прав", "errors": [{}]}},
-        {"meta": []},
-        [],
-        None,
+        (400, RefusedError),
+        (401, AuthError),
+        (402, LicenceError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (405, RefusedError),
+        (409, RefusedError),
+        (422, RefusedError),
     ],
 )
-def test_a_refusal_that_will_not_pass_is_not_asked_again(crm: Crm, door: YClients, status: int, body: Any) -> None:
+@pytest.mark.parametrize("body", [*BODIES, {"meta": []}, [], None, {"errors": "Нет прав"}, {"meta": {"errors": None}}])
+def test_a_refusal_that_will_not_pass_is_not_asked_again(
+    crm: CrmServer, status: int, kind: type[CrmError], body: Any
+) -> None:
     crm.always((status, body))
     with pytest.raises(CrmError) as error:
-        door.staff(1)
+        crm.ask(staff)
+    assert type(error.value) is kind
     assert error.value.permanent
     assert error.value.status == status
-    assert len(crm.asked) == 1
+    assert error.value.code == (438 if body == BODIES[1] else None)
+    assert len(crm.requests) == 1
+    expected = "Нет прав" if "Нет прав" in str(body) else "refused"
+    assert str(error.value).startswith(f"company/7/staff/ (company 7): HTTP {status}:")
+    assert str(error.value).endswith(expected)
 
 
-@pytest.mark.parametrize("data", [{"1": {"id": 1}}, "text", [1, 2], [[{"id": 1}]]])
-def test_an_answer_of_another_shape_is_an_error(crm: Crm, door: YClients, data: Any) -> None:
+def test_what_the_crm_says_of_single_fields_is_passed_on(crm: CrmServer) -> None:
+    errors = {"filters": ["неизвестный тип", "ещё"], "page": {"0": ["мало"]}}
+    crm.always((400, {"success": False, "meta": {"message": "Ошибка", "errors": errors}}))
+    with pytest.raises(RefusedError, match="Ошибка; filters: неизвестный тип; filters: ещё; page: 0: мало"):
+        crm.ask(staff)
+
+
+def test_a_page_that_has_moved_is_not_followed_with_our_tokens(crm: CrmServer) -> None:
+    crm.always((302, b"", {"Location": "http://127.0.0.1:1/"}))
+    with pytest.raises(MalformedError) as error:
+        crm.ask(staff)
+    assert error.value.status == 302
+
+
+@pytest.mark.parametrize("data", [{"1": {"id": 1}}, "text", None, 5])
+def test_an_answer_of_another_shape_is_an_error_and_no_empty_list(crm: CrmServer, data: Any) -> None:
     crm.always(good(data))
-    with pytest.raises(CrmError, match="expected a list of objects"):
-        door.staff(1)
+    with pytest.raises(MalformedError, match="expected a list"):
+        crm.ask(staff)
+    assert len(crm.requests) == 1
 
 
-def paged(rows: list[Any], size: int, total: int | str | None = None) -> Callable[[str, dict[str, list[str]]], Answer]:
-    """A CRM that serves `size` rows a page, whatever was asked for."""
-
-    def answer(_: str, query: dict[str, list[str]]) -> Answer:
-        page = int(query["page"][0])
-        meta = {} if total is None else {"page": page, "total_count": total}
-        return good(rows[(page - 1) * size : page * size], meta)
-
-    return answer
+def test_a_card_that_cannot_be_read_is_told_by_field_and_value(crm: CrmServer) -> None:
+    crm.always(good({"id": "five", "title": "Салон"}))
+    with pytest.raises(MalformedError, match=r"company/5/ .*: id='five': input should be a valid integer"):
+        crm.ask(lambda client: client.company(5))
 
 
-@pytest.mark.parametrize("total", [None, 60, "60"])
-def test_a_short_page_is_no_end(crm: Crm, door: YClients, total: int | str | None) -> None:
-    crm.answer = paged([{"id": n} for n in range(60)], 25, total)
-    assert [row["id"] for row in door.clients(1, None)] == list(range(60))
-    assert len(crm.asked) == (4 if total is None else 3)
+@pytest.mark.parametrize("fault", [(401, {"meta": {"message": f"Неверный токен {PARTNER} / {USER}"}}), HTML, CUT, None])
+def test_no_token_is_in_any_error_or_log(crm: CrmServer, caplog: pytest.LogCaptureFixture, fault: Answer) -> None:
+    crm.always(fault)
+    with caplog.at_level(logging.DEBUG), pytest.raises(CrmError) as error:
+        crm.ask(staff, proxy=None, partner_id="4711")
+    shown = [
+        str(error.value),
+        repr(error.value),
+        repr(vars(error.value)),
+        "".join(traceback.format_exception(error.value)),
+        caplog.text,
+        repr(crm.client()),
+    ]
+    assert caplog.text
+    for token in (PARTNER, USER):
+        assert not any(token in text for text in shown)
 
 
-def test_an_empty_book_is_one_question(crm: Crm, door: YClients) -> None:
-    crm.answer = paged([], 25, 0)
-    assert list(door.clients(1, None)) == []
-    assert len(crm.asked) == 1
+def test_a_crm_that_is_not_there_is_an_outage(crm: CrmServer) -> None:
+    crm.url = "http://127.0.0.1:1/api/v1"
+    with pytest.raises(UnavailableError, match=r"no answer \(ConnectError\)") as error:
+        crm.ask(staff)
+    assert error.value.status is None
+    assert len(crm.waits) == len(PAUSES_S)
 
 
-def test_pages_that_shift_while_they_are_read_give_each_row_once(crm: Crm, door: YClients) -> None:
-    rows = [{"id": n} for n in range(9, -1, -1)]  # newest first
+def test_requests_that_left_are_counted_by_call(crm: CrmServer) -> None:
+    async def work(client: YClients) -> dict[str, int]:
+        crm.always((500, {}), good([]))
+        await client.staff(1)
+        await client.services(1)
+        await client.services(1, staff_id=5)
+        return dict(client.calls)
 
-    def answer(_: str, query: dict[str, list[str]]) -> Answer:
-        page = int(query["page"][0])
-        found = good(rows[(page - 1) * 4 : page * 4], {"total_count": len(rows)})
-        rows.insert(0, {"id": 100 + page})  # somebody books while we read
-        return found
+    assert crm.ask(work) == {"staff": 2, "services": 2}
+    assert crm.requests[-1].query == {"staff_id": ["5"]}
+
+
+def test_a_slow_crm_has_no_more_requests_in_flight_than_allowed(crm: CrmServer) -> None:
+    """Each answer waits until as many requests as may be are under way, or all have come."""
+    full = threading.Condition()
+    came = 0
+
+    def answer(_: object) -> Answer:
+        nonlocal came
+        with full:
+            came += 1
+            full.notify_all()
+            full.wait_for(lambda: came >= IN_FLIGHT, timeout=10)
+        return good([])
 
     crm.answer = answer
-    read = [row["id"] for row in door.records(1, changed_after=None, start_date=None)]
-    assert len(read) == len(set(read))
-    assert set(range(10)) <= set(read)
+
+    async def work(client: YClients) -> None:
+        async with anyio.create_task_group() as group:
+            for company in range(40):
+                group.start_soon(client.staff, company)
+
+    crm.ask(work)
+    assert len(crm.requests) == 40
+    assert crm.busiest == IN_FLIGHT
 
 
-def test_a_page_that_only_repeats_is_an_error_and_no_endless_reading(crm: Crm, door: YClients) -> None:
-    crm.answer = lambda *_: good([{"id": 1}, {"id": 2}], {"total_count": 1000})
-    with pytest.raises(CrmError, match="repeats"):
-        list(door.clients(1, None))
-    assert len(crm.asked) == 2
+def test_an_answer_that_takes_too_long_is_an_outage(crm: CrmServer) -> None:
+    let_go = threading.Event()
+    crm.answer = lambda _: (let_go.wait(10), good([]))[1]
+    with pytest.raises(UnavailableError, match=r"no answer \(TimeoutError\)"):
+        crm.ask(staff, limiter=RateLimiter("none", (), lease_s=0.05))
+    let_go.set()
 
 
-def test_rows_without_an_id_are_passed_on_to_be_rejected(crm: Crm, door: YClients) -> None:
-    rows = [{"name": "A"}, {"name": "B"}, {"id": None}, {"id": [1]}, {"id": 3}]
-    crm.answer = paged(rows, 10, 5)
-    assert list(door.clients(1, None)) == rows
+CALLS: list[tuple[Callable[[YClients], Awaitable[Any]], str, dict[str, list[str]]]] = [
+    (lambda client: client.company(3), "company/3/", {}),
+    (lambda client: client.categories(3), "company/3/service_categories/", {}),
+    (lambda client: client.client(3, 4), "client/3/4", {}),
+    (lambda client: client.record(3, 4), "record/3/4", {}),
+    (
+        lambda client: client.book_dates(3, [8, 9], 5, date(2026, 11, 1), date(2026, 11, 30)),
+        "book_dates/3",
+        {"service_ids[]": ["8", "9"], "staff_id": ["5"], "date_from": ["2026-11-01"], "date_to": ["2026-11-30"]},
+    ),
+    (lambda client: client.book_dates(3, [8]), "book_dates/3", {"service_ids[]": ["8"]}),
+    (
+        lambda client: client.book_times(3, 0, date(2026, 11, 26), [8]),
+        "book_times/3/0/2026-11-26",
+        {"service_ids[]": ["8"]},
+    ),
+    (
+        lambda client: client.book_staff(3, [8]),
+        "book_staff/3",
+        {"service_ids[]": ["8"], "without_seances": ["1"]},
+    ),
+    (
+        lambda client: client.count_records(3, changed_after=datetime.fromisoformat("2026-11-01T09:30:05")),
+        "records/3",
+        {
+            "with_deleted": ["1"],
+            "include_consumables": ["0"],
+            "changed_after": ["2026-11-01T09:30:05"],
+            "page": ["1"],
+            "count": ["1"],
+        },
+    ),
+]
 
 
-def test_a_total_that_is_no_number_stops_nothing(crm: Crm, door: YClients) -> None:
-    crm.answer = paged([{"id": 1}], 10, "many")
-    assert list(door.clients(1, None)) == [{"id": 1}]
-
-
-def test_texts_that_no_table_takes_are_mended_at_the_door(crm: Crm, door: YClients) -> None:
-    crm.always(
-        (
-            200,
-            b'{"success": true, "data": [{"id": 1, "a\\u0000": "x\\u0000y", "b": ["\\ud83d"], "c": "\\ud83d\\ude00", "d": NaN}]}',
-        )
-    )
-    assert door.staff(1) == [{"id": 1, "a": "xy", "b": ["?"], "c": "😀", "d": "NaN"}]
-
-
-def test_changes_are_asked_for_with_deleted_rows(crm: Crm, door: YClients) -> None:
-    list(door.records(7, changed_after="2026-11-22T10:00:00", start_date=None))
-    list(door.records(7, changed_after=None, start_date=DAY))
-    first, second = (parse_qs(urlsplit(path).query) for path in crm.asked)
-    assert first["with_deleted"] == second["with_deleted"] == ["1"]
-    assert first["changed_after"] == ["2026-11-22T10:00:00"]
-    assert "start_date" not in first
-    assert second["start_date"] == ["2026-11-26"]
-    assert "changed_after" not in second
-
-
-def question(company_id: int = 1, staff_id: int = 5, day: date = DAY, zone: str = "Europe/Moscow") -> SlotQuestion:
-    return SlotQuestion(company_id, 9, staff_id, day, zone)
-
-
-def slot(time: str, **changes: Any) -> dict[str, Any]:
-    return {"time": time, "seance_length": 3600, "sum_length": 5400, "datetime": "2026-11-26T10:00:00+04:00"} | changes
-
-
-def test_slots_are_instants_by_the_wall_clock_and_the_salons_zone(crm: Crm, door: YClients) -> None:
-    crm.always(good([slot("9:00"), slot("18:30", sum_length=None), slot("20:15", sum_length="1800")]))
-    answer = door.open_slots([question()])
-    assert answer.failed == {}
-    assert answer.slots.rows() == [
-        (1, 9, 5, datetime(2026, 11, 26, 6, tzinfo=UTC), 5400),
-        (1, 9, 5, datetime(2026, 11, 26, 15, 30, tzinfo=UTC), 3600),
-        (1, 9, 5, datetime(2026, 11, 26, 17, 15, tzinfo=UTC), 1800),
-    ]
-    assert "service_ids%5B%5D=9" in crm.asked[0]
-    assert crm.asked[0].startswith("/api/v1/book_times/1/5/2026-11-26?")
-
-
-def test_on_the_day_of_the_change_of_clocks_the_wall_clock_counts(crm: Crm, door: YClients) -> None:
-    crm.always(good([slot("1:30"), slot("10:00", datetime="2026-11-01T10:00:00-04:00")]))
-    starts = door.open_slots([question(day=date(2026, 11, 1), zone="America/Toronto")]).slots["starts_at"].to_list()
-    assert starts == [datetime(2026, 11, 1, 5, 30, tzinfo=UTC), datetime(2026, 11, 1, 15, tzinfo=UTC)]
-
-
-def test_each_question_is_asked_once(crm: Crm, door: YClients) -> None:
-    door.open_slots([question(staff_id=n % 3) for n in range(12)])
-    assert len(crm.asked) == 3
-
-
-def test_no_free_time_is_an_answer(crm: Crm, door: YClients) -> None:
-    crm.always(good([]))
-    answer = door.open_slots([question()])
-    assert answer.slots.is_empty()
-    assert answer.slots.schema["starts_at"] == pl.Datetime("us", "UTC")
-    assert answer.failed == {}
-    assert door.open_slots([]).slots.is_empty()
-
-
-@pytest.mark.parametrize("fault", [(402, {"meta": {"message": "Необходимо продлить лицензию"}}), (429, {}), HTML, BUSY])
-def test_a_company_with_one_failed_question_is_left_out_whole_and_the_others_are_not(
-    crm: Crm, door: YClients, fault: Answer
+@pytest.mark.parametrize(("work", "path", "query"), CALLS)
+def test_each_call_asks_as_the_crm_wants_to_be_asked(
+    crm: CrmServer, work: Callable[[YClients], Awaitable[Any]], path: str, query: dict[str, list[str]]
 ) -> None:
-    crm.answer = lambda path, _: fault if "/book_times/2/7/" in path else good([slot("10:00")])
-    answer = door.open_slots([question(company, staff) for company in (1, 2, 3) for staff in (5, 7, 8)])
-    assert set(answer.failed) == {2}
-    assert answer.slots["company_id"].unique().sort().to_list() == [1, 3]
-
-
-@pytest.mark.parametrize(
-    "row", [{"seance_length": 3600}, {"time": "10:00"}, slot("later"), slot("25:00"), slot("10:00", sum_length="long")]
-)
-def test_a_slot_that_cannot_be_read_fails_its_company(crm: Crm, door: YClients, row: dict[str, Any]) -> None:
-    crm.always(good([slot("9:00"), row]))
-    answer = door.open_slots([question()])
-    assert set(answer.failed) == {1}
-    assert answer.slots.is_empty()
-
-
-def test_a_company_that_failed_is_not_asked_on_and_on(crm: Crm, door: YClients) -> None:
-    crm.always((401, {}))
-    assert set(door.open_slots([question(staff_id=n) for n in range(100)]).failed) == {1}
-    assert len(crm.asked) <= 8  # a few were under way
-
-
-def test_only_companies_of_its_sources_are_served_and_only_with_a_token(crm: Crm) -> None:
-    assert crm.door().serves("yclients")
-    assert not crm.door().serves("import")
-    assert not YClients(crm.url, None, None, RateLimiter("none", ())).serves("yclients")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Town]:
-    with running_town(seed=5, salons=1, clients=40, now="2026-11-01T00:00:00+00:00") as town:
-        yield town
-
-
-def test_the_door_and_the_town_understand_each_other(running: Town) -> None:
-    limiter, waits = RateLimiter("none", ()), []
-    door = YClients(running.yclients_url, running.partner, running.user, limiter, sleep=waits.append)
-    (company_id,) = (int(key) for key in running.sessions)
-    card = door.company(company_id)
-    clients = list(door.clients(company_id, None))
-    records = list(door.records(company_id, changed_after=None, start_date=None))
-    assert len(clients) == 40
-    assert len({row["id"] for row in records}) == len(records) > 40
-    running.fail("/api/v1/book_times", status=429, retry_after=3)
-    running.fail("/api/v1/book_times", status=403)
-    service = door.services(company_id)[0]
-    staff = [int(row["id"]) for row in service["staff"]]
-    questions = [
-        SlotQuestion(company_id, service["id"], member, date(2026, 11, day), card["timezone_name"])
-        for member in staff
-        for day in (3, 4, 5)
-    ]
-    answer = door.open_slots(questions)
-    assert answer.failed == {}
-    assert answer.slots.height > 0
-    assert len(waits) == 2
-    assert 3.0 in waits
-    door.close()
+    crm.always((404, {}))
+    with pytest.raises(NotFoundError) as error:
+        crm.ask(work)
+    assert crm.requests[0].path == f"/api/v1/{path}"
+    assert crm.requests[0].query == query
+    assert (error.value.company_id, error.value.call) == (3, path)
