@@ -4,6 +4,7 @@ A place is taken before a request leaves and counts until a window's length afte
 so whatever the network does to it, the server never sees more calls within a window than there are places.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,12 +13,14 @@ from typing import Any
 
 import anyio
 
+log = logging.getLogger(__name__)
+
 Limits = tuple[tuple[int, float], ...]
 """Calls and seconds: 5 a second and 200 a minute are `((5, 1), (200, 60))`."""
 
 PUBLISHED_LIMITS: Limits = ((5, 1), (200, 60))  # of the CRM, per address
 LEASE_S = 40.0  # longest life of a request; the place of a process that died is free a window later
-_REDIS_REST_S = 1.0  # after it failed, before it is asked again
+REDIS_REST_S = 1.0  # after it failed, before it is asked again
 
 # Places by when their answer came; those without one carry the end of their lease. Redis' own clock is used, so that processes on several
 # machines agree. A place under way can be free no earlier than a window from now. Exact over any window, unlike a bucket.
@@ -72,7 +75,9 @@ class RateLimiter:
         self._clock = clock
         self._turn = anyio.Lock()
         self._own: dict[str, float] = {}  # places of this process by when their answer came
-        self._shared = _SharedPlaces(f"reactivation:rate:{name}", limits, lease_s, redis_url) if redis_url else None
+        self._shared: _SharedPlaces | None = None
+        if redis_url and limits:
+            self._shared = _SharedPlaces(f"reactivation:rate:{name}", limits, lease_s, redis_url, clock)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -125,7 +130,7 @@ class RateLimiter:
 class _SharedPlaces:
     """The places in Redis. While Redis is away everybody may go on, and it is asked again soon."""
 
-    def __init__(self, key: str, limits: Limits, lease_s: float, redis_url: str) -> None:
+    def __init__(self, key: str, limits: Limits, lease_s: float, redis_url: str, clock: Callable[[], float]) -> None:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -135,10 +140,11 @@ class _SharedPlaces:
             redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
         )
         self._key = key
+        self._clock = clock
         self._windows = [_micros(lease_s), *(value for calls, seconds in limits for value in (calls, _micros(seconds)))]
         self._take = self._redis.register_script(_TAKE)
         self._answered = self._redis.register_script(_ANSWERED)
-        self._away_until = 0.0
+        self._ask_again_at: float | None = None
 
     async def take(self, place: str) -> float:
         """Take the place and return 0, or return the seconds until one may be free."""
@@ -154,13 +160,19 @@ class _SharedPlaces:
     async def _ask(self, script: Any, *arguments: object) -> int:
         from redis.exceptions import RedisError
 
-        if anyio.current_time() < self._away_until:
+        if self._ask_again_at is not None and self._clock() < self._ask_again_at:
             return 0
         try:
-            return int(await script(keys=[self._key], args=arguments))
-        except RedisError:
-            self._away_until = anyio.current_time() + _REDIS_REST_S
+            reply = int(await script(keys=[self._key], args=arguments))
+        except RedisError as error:
+            if self._ask_again_at is None:
+                log.warning("the rate limit is not shared while Redis is away (%s)", type(error).__name__)
+            self._ask_again_at = self._clock() + REDIS_REST_S
             return 0
+        if self._ask_again_at is not None:
+            log.info("the rate limit is shared again")
+            self._ask_again_at = None
+        return reply
 
 
 def _micros(seconds: float) -> int:
