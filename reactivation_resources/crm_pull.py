@@ -226,12 +226,13 @@ async def windows_back(
     days = WINDOW_DAYS
     while back_to > horizon:
         start = max(back_to - days * _DAY, horizon)
+        length = (back_to - start).days
         try:
-            pull = await read(start, back_to - _DAY, MOST_CARDS if days > 1 else None)
+            pull = await read(start, back_to - _DAY, MOST_CARDS if length > 1 else None)
         except (TooManyCardsError, ListingChangedError):
-            if days == 1:
+            if length == 1:
                 raise
-            days = max(days // 4, 1)
+            days = max(length // 4, 1)
             continue
         yield start, pull
         back_to = start

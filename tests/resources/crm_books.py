@@ -53,7 +53,7 @@ def card(company: int, **changes: Any) -> dict[str, Any]:
 class Books:
     """The books of several companies behind one CRM.
 
-    `books` holds each company's cards by kind (`company` is its own card, `search` the ids that the search of clients gives; without it those
+    Rows are given by the days and changes asked for. `books` holds each company's cards by kind (`company` is its own card, `search` the ids that the search of clients gives; without it those
     of `clients`), `broken` the fault a company answers with, `asked` what was asked: company, kind, query.
     """
 
@@ -96,16 +96,22 @@ class Books:
             return self._page([{"id": number} for number in ids], request.body["page"], request.body["page_size"])
         if kind == "records":
             first, last = query.get("start_date", ""), query.get("end_date", "9999")
-            found = [row for row in book["records"] if first <= str(row.get("date"))[:10] <= last]
+            found = [row for row in _changed(book["records"], query) if first <= str(row.get("date"))[:10] <= last]
             return self._page(found, int(query["page"]), int(query["count"]))
         if kind == "clients":
-            return self._page(book["clients"], int(query["page"]), int(query["count"]))
+            return self._page(_changed(book["clients"], query), int(query["page"]), int(query["count"]))
         return good(book[kind])
 
     @staticmethod
     def _page(found: list[Any], page: int, size: int) -> Answer:
         ids = [str(row.get("id") or row) for row in found]
         return good(found[(page - 1) * size : page * size], {"total_count": len(set(ids))})
+
+
+def _changed(cards: list[Any], query: dict[str, str]) -> list[Any]:
+    """The cards changed since the local time asked for; one that does not say when has changed."""
+    after = query.get("changed_after", "")
+    return [card for card in cards if str(card.get("last_change_date", "9999"))[:19] >= after]
 
 
 def add_company(database: Database, *companies: int, zone: str = "Europe/Moscow") -> None:
