@@ -21,6 +21,7 @@ access_log = logging.getLogger("reactivation_api.access")
 REQUEST_ID = "X-Request-Id"
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499
+_SECRET_PART = re.compile(r"(/yclients/?).+", re.IGNORECASE)  # of the CRM's webhook: its address is all that guards it
 
 
 class Edge:
@@ -58,4 +59,5 @@ class Edge:
         finally:
             # Without the query string; quoted, so that a path cannot begin a line of its own.
             path, took = quote(scope["path"], safe="/+"), 1000 * (time.perf_counter() - began)
+            path = _SECRET_PART.sub(r"\1***", path)
             access_log.info("%s %s -> %d in %.0f ms, request %s", scope["method"], path, status, took, request_id)

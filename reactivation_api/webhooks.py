@@ -1,20 +1,22 @@
-"""Where channels deliver what clients wrote and what became of our messages.
+"""Where channels deliver what clients wrote and what became of our messages, and where the CRM tells that something has changed.
 
-What to add here: an endpoint per channel. What to keep out: what an event means (`reactivation_resources.channels`) and what it does
-(`reactivation_resources.inbox`).
+What to add here: an endpoint per channel. What to keep out: what an event means (`reactivation_resources.channels`, `.crm_events`) and what
+it does (`.inbox`, `.crm_hints`).
 """
 
+import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Security
+from fastapi import APIRouter, HTTPException, Path, Request, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from reactivation_api.access import ThePlatform
 from reactivation_api.envelope import Success, documented
+from reactivation_resources.crm_hints import store_hints
 from reactivation_resources.inbox import StoredReport
 from reactivation_resources.platform import Platform
 
@@ -39,6 +41,13 @@ class Received(BaseModel):
     opt_outs: int
 
 
+class Hinted(BaseModel):
+    """What a call brought: events stored now, and events that wait already or add nothing to what does."""
+
+    new: int
+    duplicates: int
+
+
 @router.post(
     "/whatsapp/waha",
     summary="Events of WAHA",
@@ -51,6 +60,30 @@ async def waha(platform: ThePlatform, request: Request) -> Success[Received]:
     raw = await _body(request)
     report = await run_in_threadpool(_receive, platform, "waha", request.headers, raw)
     return Success(data=Received(new=report.new, duplicates=report.duplicates, opt_outs=report.opt_outs))
+
+
+@router.post(
+    "/yclients/{secret}",
+    summary="Events of YClients",
+    responses=documented(404, 413, 422, 503),
+    openapi_extra=_BODY,
+)
+async def yclients(
+    platform: ThePlatform,
+    request: Request,
+    secret: Annotated[str, Path(description="`YCLIENTS_WEBHOOK_SECRET`: the CRM signs nothing.")],
+) -> Success[Hinted]:
+    """Stores that something has changed, and answers. The change itself is read from the CRM within a minute."""
+    if not _is_secret(platform, secret):
+        raise HTTPException(404)
+    raw = await _body(request)
+    stored = await run_in_threadpool(store_hints, platform.database, raw, platform.clock.now())
+    return Success(data=Hinted(new=stored.new, duplicates=stored.duplicates))
+
+
+def _is_secret(platform: Platform, given: str) -> bool:
+    secret = platform.settings.yclients_webhook_secret
+    return secret is not None and hmac.compare_digest(secret.get_secret_value().encode(), given.encode())
 
 
 async def _body(request: Request) -> bytes:

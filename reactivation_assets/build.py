@@ -27,7 +27,7 @@ ASSETS = (
     crm_mirror, inactive_clients, campaign_plan, preference_profiles, ranked_slots, generated_messages, sent_campaigns,
     client_responses, conversions, conversion_metrics,
 )  # fmt: skip
-JOBS = (jobs.daily_campaigns, jobs.send_due, jobs.read_replies, jobs.measure, jobs.mirror_crm)
+JOBS = (jobs.daily_campaigns, jobs.send_due, jobs.read_replies, jobs.measure, jobs.mirror_crm, jobs.refresh_hinted)
 
 
 def build_defs(

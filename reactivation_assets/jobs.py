@@ -48,6 +48,11 @@ mirror_crm = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*MIRROR),
     description="Brings the mirror up to date with the CRM.",
 )
+refresh_hinted = dg.define_asset_job(
+    "refresh_hinted",
+    selection=dg.AssetSelection.assets(*MIRROR),
+    description="Brings the mirror up to date for the companies whose changes the CRM has told of.",
+)
 
 
 def measured_range(calendar: Calendar) -> tuple[str, str]:

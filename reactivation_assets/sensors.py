@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 import dagster as dg
 from sqlalchemy import text
 
-from reactivation_assets.jobs import read_replies, send_due
+from reactivation_assets.jobs import read_replies, refresh_hinted, send_due
 from reactivation_assets.resources import PlatformParam
+from reactivation_resources.crm_hints import waiting_hints
 from reactivation_resources.database.engine import Database
 from reactivation_resources.sending_checks import standing
 from reactivation_resources.settings import Settings
@@ -65,7 +66,7 @@ def waiting_replies(database: Database) -> tuple[int, int] | None:
 
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensors for due sends and waiting replies; stopped when the platform is off."""
+    """The sensors for due sends, waiting replies and hints of the CRM; stopped when the platform is off."""
     status = dg.DefaultSensorStatus.RUNNING if settings.reactivation_enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(job=send_due, minimum_interval_seconds=30, default_status=status)
@@ -104,7 +105,21 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
                 partition_key=platform.calendar.today().isoformat(),
             )
 
-    return [due_sends_sensor, replies_sensor]
+    @dg.sensor(job=refresh_hinted, minimum_interval_seconds=15, default_status=status)
+    def crm_hints_sensor(
+        context: dg.SensorEvaluationContext, platform: PlatformParam
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """Asks for a run when the CRM has told that something has changed. All that was told of a company is one reading of it."""
+        now = platform.clock.now()
+        companies = waiting_hints(platform.database, now) if platform.crm.configured else []
+        if not companies:
+            yield dg.SkipReason("no hint waits")
+        elif _in_flight(context, refresh_hinted.name, now):
+            yield dg.SkipReason("what the CRM told of is being read")
+        else:
+            yield dg.RunRequest(run_config={"ops": {"crm_mirror": {"config": {"companies": companies}}}})
+
+    return [due_sends_sensor, replies_sensor, crm_hints_sensor]
 
 
 def _in_flight(context: dg.SensorEvaluationContext, job: str, now: datetime) -> bool:

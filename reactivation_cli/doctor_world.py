@@ -124,6 +124,30 @@ def crm(platform: Platform) -> Iterator[Finding]:
         yield ok("crm", f"answers and takes the token (company {served[0]})")
 
 
+def crm_webhook(platform: Platform) -> Iterator[Finding]:
+    """The CRM can tell of changes, and tells of the right salons."""
+    if not platform.crm.configured:
+        return
+    if platform.settings.yclients_webhook_secret is None:
+        advice = "Set it to 16 or more letters and digits, and register the webhook: `reactivation connect COMPANY ... --webhook-url https://HOST`."
+        yield warning("crm webhook", "YCLIENTS_WEBHOOK_SECRET is not set: bookings are seen once an hour only", advice)
+        return
+    query = (
+        "SELECT max(received_at) AS last, array_agg(company_id ORDER BY received_at DESC) FILTER (WHERE error = 'unknown company') AS strangers"
+        " FROM inbox WHERE channel = 'yclients' AND received_at > :recent"
+    )
+    [row] = _rows(platform, query, recent=platform.clock.now() - _RECENT)
+    if row.strangers:
+        advice = (
+            "`reactivation connect` connects a salon; else take our address out of that salon's webhooks in the CRM."
+        )
+        yield warning(
+            "crm webhook", f"events came in the last week of company {_some(row.strangers)}, unknown here", advice
+        )
+    heard = f"last heard {row.last:%Y-%m-%d %H:%M} UTC" if row.last else "nothing was heard in the last week"
+    yield ok("crm webhook", f"YCLIENTS_WEBHOOK_SECRET is set; {heard}")
+
+
 def channels(platform: Platform) -> Iterator[Finding]:
     """A channel is configured whole."""
     settings = platform.settings
@@ -263,6 +287,7 @@ CHECKS: dict[str, Callable[[Platform], Iterable[Finding]]] = {
     "time zones": zones,
     "salons": companies,
     "crm": crm,
+    "crm webhook": crm_webhook,
     "channel": channels,
     "api keys": api_keys,
     "daily run": daily_run,

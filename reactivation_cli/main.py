@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -122,6 +122,45 @@ def doctor(as_json: Json = False) -> None:
     findings = diagnose(_settings())
     print_json({"findings": [finding.as_json() for finding in findings]}) if as_json else print_findings(findings)
     raise typer.Exit(1 if worst(findings) == "failure" else 0)
+
+
+@app.command()
+def connect(
+    company: Annotated[int, typer.Argument(help="The salon's number in the CRM.", min=1)],
+    business_type: Annotated[
+        Literal["beauty", "barbershop", "dental", "fitness", "other"],
+        typer.Option(help="Its trade: words, usual intervals."),
+    ],
+    consent_basis: Annotated[str, typer.Option(help="On what ground its clients may be written to.")],
+    session: Annotated[str, typer.Option(help="The name of its number at the WhatsApp gateway.")],
+    enable: Annotated[bool, typer.Option("--enable", help="Turn reactivation on for it.")] = False,
+    webhook_url: Annotated[
+        str | None, typer.Option(help="Where the CRM reaches the HTTP API, to be told of changes: https://HOST.")
+    ] = None,
+) -> None:
+    """Connect a salon of the CRM: its card, two years of its journal, rules, webhook. Once more changes nothing."""
+    from reactivation_cli.crm import connect as connect_salon
+
+    connect_salon(
+        _settings(),
+        company,
+        business_type=business_type,
+        consent_basis=consent_basis,
+        session=session,
+        enabled=enable,
+        webhook_url=webhook_url,
+    )
+
+
+@app.command()
+def mirror(
+    company: Annotated[list[int] | None, typer.Option(help="This company only; may be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read what has changed in the CRM now. The exit status is 1 when a company could not be read."""
+    from reactivation_cli.crm import mirror as mirror_now
+
+    raise typer.Exit(0 if mirror_now(_settings(), company or [], as_json=as_json) else 1)
 
 
 @app.command("demo")

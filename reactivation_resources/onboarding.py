@@ -19,7 +19,12 @@ from reactivation_resources.yclients.client import YClients
 _COMPANY = """
 INSERT INTO companies (company_id, title, business_type, timezone, country, currency, phone, consent_basis, crm_source)
 VALUES (:company, :title, :business_type, :timezone, :country, :currency, :phone, :consent_basis, 'yclients')
-ON CONFLICT (company_id) DO NOTHING
+ON CONFLICT (company_id) DO UPDATE SET crm_status = 'active'
+WHERE companies.crm_source = 'yclients' AND companies.crm_status = 'uninstalled'
+"""
+_SETTINGS = """
+INSERT INTO reactivation_settings (company_id, enabled) VALUES (:company, :enabled)
+ON CONFLICT (company_id) DO UPDATE SET enabled = true WHERE excluded.enabled
 """
 _RULE = """
 INSERT INTO service_reactivation_rules (company_id, service_id, default_interval) VALUES (:company, :service, :interval)
@@ -37,8 +42,9 @@ async def connect_company(
     session: str,
     enabled: bool,
 ) -> None:
-    """Store the company as the CRM knows it, its settings and its sending number. Connecting it again changes nothing.
+    """Store the company as the CRM knows it, its settings and its sending number.
 
+    Connecting it again changes nothing, but a company that had removed our application is mirrored again, and `enabled` turns it on.
     `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway. Raises CrmError when the CRM
     does not answer, ValueError for a zone, country or currency that cannot be read from its card.
     """
@@ -70,12 +76,7 @@ def _store_company(database: Database, parameters: dict[str, Any]) -> None:
     with database.begin() as connection:
         if connection.execute(text(_COMPANY), parameters).rowcount:
             bump(connection, "companies")
-        connection.execute(
-            text(
-                "INSERT INTO reactivation_settings (company_id, enabled) VALUES (:company, :enabled) ON CONFLICT DO NOTHING"
-            ),
-            parameters,
-        )
+        connection.execute(text(_SETTINGS), parameters)
         connection.execute(
             text(
                 "INSERT INTO channel_accounts (company_id, channel, session, phone) VALUES (:company, 'waha', :session, :phone)"
