@@ -139,11 +139,16 @@ def running_crm() -> Iterator[CrmServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 64
+
+        def handle_error(self, *_: object) -> None:
+            """Whoever asked has gone away: that is their business."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     crm = CrmServer(f"http://127.0.0.1:{server.server_address[1]}/api/v1")
     crm.forget()
-    server.daemon_threads = True
-    server.request_queue_size = 64
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
