@@ -12,7 +12,7 @@ from starlette.routing import Route
 from reactivation_sandbox.answers import as_json
 from reactivation_sandbox.book import load
 from reactivation_sandbox.clock import parse_instant
-from reactivation_sandbox.edits import Done, Operation, perform
+from reactivation_sandbox.edits import OPERATIONS, Done, Operation, perform
 from reactivation_sandbox.faults import FOREVER, Fault, Kind
 from reactivation_sandbox.gate import Gate
 from reactivation_sandbox.ledger import ledger
@@ -145,6 +145,9 @@ class Control:
                 return as_json({"error": str(error)}, 400)
             if fault.kind not in get_args(Kind):
                 return as_json({"error": f"kind={fault.kind} is none of {', '.join(get_args(Kind))}"}, 400)
+            unknown = {operation.get("op") for operation in fault.operations} - {*OPERATIONS, "shuffle"}
+            if unknown:
+                return as_json({"error": f"op={unknown.pop()} is none of {', '.join(OPERATIONS)}, shuffle"}, 400)
             gate.faults.append(fault)
         return as_json({"faults": len(gate.faults)})
 
@@ -226,7 +229,7 @@ class Control:
         return as_json({"session": name, "status": self.town.dialog.status(name)})
 
     async def reset(self, request: Request) -> Response:
-        """Begin again: same options unless the body names others (seed, now, salons, clients)."""
+        """Begin again: same options unless the body names others (seed, now, salons, clients, history)."""
         async with self._moving:
             try:
                 self.world.town = self.found(await request.json() if await request.body() else {})

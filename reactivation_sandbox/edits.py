@@ -207,7 +207,8 @@ def merge_clients(town: Town, salon: Salon, *, client_id: int, into: int) -> Don
     rows = _rows(salon, client_id)
     for row in rows:
         bookkeeping.assign(town, salon, row, into)
-    _stamp(town, salon, salon.people.pop(client_id), "delete")
+    salon.gone[client_id] = salon.people.pop(client_id)
+    _stamp(town, salon, salon.gone[client_id], "delete")
     _stamp(town, salon, salon.people[into])
     return {"record_ids": [row.record_id for row in rows]}
 

@@ -140,8 +140,8 @@ class Town:
 
 
 @contextlib.contextmanager
-def running_town(**options: Any) -> Iterator[Town]:
-    """Start a town (options as on its command line, with underscores) and end it on leaving.
+def running_town(*, ready_within_s: float = READY_WITHIN_S, **options: Any) -> Iterator[Town]:
+    """Start a town (options as on its command line, with underscores) and end it on leaving. A big one needs longer to be ready.
 
     Raises RuntimeError with the process's own words when it does not come up.
     """
@@ -163,15 +163,15 @@ def running_town(**options: Any) -> Iterator[Town]:
         with errors.open("w") as words:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
         try:
-            card = _wait(process, ready, errors)
+            card = _wait(process, ready, errors, ready_within_s)
             with httpx.Client(base_url=card["url"], timeout=600.0, trust_env=False) as http:
                 yield Town(**card, http=http)
         finally:
             _end(process)
 
 
-def _wait(process: "subprocess.Popen[bytes]", ready: Path, errors: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + READY_WITHIN_S
+def _wait(process: "subprocess.Popen[bytes]", ready: Path, errors: Path, within_s: float) -> dict[str, Any]:
+    deadline = time.monotonic() + within_s
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the town did not come up: {errors.read_text()[-2000:]}")

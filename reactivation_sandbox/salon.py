@@ -124,7 +124,7 @@ class Salon:
     """A salon location. `grid` is the step of the booking widget in minutes.
 
     `licensed` and `open_to_us` say whether the CRM still serves the location and still lets the caller see it. `gone` are
-    deleted clients whose rows still name them. `version` moves with every change.
+    deleted clients, whose rows may still name them. `version` moves with every change.
     """
 
     company_id: int

@@ -6,12 +6,13 @@ writes its addresses and keys as JSON into the ready file, or onto its standard 
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Options:
     now: str = "2026-11-01T00:00:00+00:00"
     salons: int = 3
     clients: int = 400
+    history: int = 0
     partner: str = "sandbox-partner"
     user: str = "sandbox-user"
     api_key: str = "sandbox-waha"
@@ -56,14 +58,30 @@ class Options:
             "now": self.now,
             "salons": self.salons,
             "clients": self.clients,
+            "history": self.history,
         } | changes
-        return Town(
-            seed=int(wanted.pop("seed")),
-            now=parse_instant(str(wanted.pop("now"))),
-            salons=int(wanted.pop("salons")),
-            clients=int(wanted.pop("clients")),
-            **wanted,
-        )
+        with _without_collecting() if int(wanted["history"]) else nullcontext():
+            return Town(
+                seed=int(wanted.pop("seed")),
+                now=parse_instant(str(wanted.pop("now"))),
+                salons=int(wanted.pop("salons")),
+                clients=int(wanted.pop("clients")),
+                history=int(wanted.pop("history")),
+                **wanted,
+            )
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """A big town is millions of objects that stay: looking through them for garbage would cost more than making them."""
+    gc.unfreeze()
+    gc.collect()  # the town before the last one, if there was one
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gate:
@@ -169,6 +187,12 @@ def main() -> None:
     parser.add_argument("--now", default=defaults.now)
     parser.add_argument("--salons", type=int, default=defaults.salons)
     parser.add_argument("--clients", type=int, default=defaults.clients, help="per salon")
+    parser.add_argument(
+        "--history",
+        type=int,
+        default=defaults.history,
+        help="records per client, laid down instead of lived through: for big towns",
+    )
     parser.add_argument("--partner", default=defaults.partner, help="the partner's token")
     parser.add_argument("--user", default=defaults.user, help="the user's token")
     parser.add_argument("--api-key", default=defaults.api_key, help="the gateway's key")

@@ -14,6 +14,7 @@ from reactivation_sandbox.clock import Agenda
 from reactivation_sandbox.dialog import Dialog, Event
 from reactivation_sandbox.dice import Dice
 from reactivation_sandbox.founding import found, populate
+from reactivation_sandbox.history import lay_down
 from reactivation_sandbox.people import Person, tastes_of
 from reactivation_sandbox.salon import VISIT_IDS, Line, Record, Salon
 
@@ -23,11 +24,14 @@ NO_SHOW, CANCEL, CONFIRM = 0.05, 0.06, 0.3
 
 
 class Town:
-    """Salons, clients and their hidden plans. The same seed and the same calls give the same town, whatever the steps of the clock."""
+    """Salons, clients and their hidden plans. The same seed and the same calls give the same town, whatever the steps of the clock.
 
-    def __init__(self, *, seed: int, now: datetime, salons: int, clients: int) -> None:
+    The past is lived through; with `history` every client is given that many records instead, which is for big towns.
+    """
+
+    def __init__(self, *, seed: int, now: datetime, salons: int, clients: int, history: int = 0) -> None:
         self.dice = Dice(seed)
-        self.agenda = Agenda(now - HISTORY)
+        self.agenda = Agenda(now if history else now - HISTORY)
         self.dialog = Dialog(self)
         self.salons: dict[int, Salon] = {}
         self.journal: list[tuple[datetime, str, int, int | None, str]] = []
@@ -35,7 +39,7 @@ class Town:
         self._record_ids = count(700_000_001)
         phones = count(1)
         for index in range(salons):
-            self._settle(index, clients, now, phones)
+            self._settle(index, clients, now, phones, history)
         for _ in self.advance(now):
             pass
 
@@ -58,11 +62,16 @@ class Town:
 
     # settling
 
-    def _settle(self, index: int, clients: int, now: datetime, phones: Iterator[int]) -> None:
+    def _settle(self, index: int, clients: int, now: datetime, phones: Iterator[int], history: int) -> None:
         salon = found(self.dice, index, clients, now.date())
         self.salons[salon.company_id] = salon
-        for person in populate(self.dice, salon, index, clients, phones, since=self.now, until=now):
-            self.agenda.plan(person.since, self._arrive, salon, person)
+        for person in populate(self.dice, salon, index, clients, phones, since=now - HISTORY, until=now):
+            if history and person.since <= now:
+                salon.people[person.client_id] = person
+            else:
+                self.agenda.plan(person.since, self._arrive, salon, person)
+        if history:
+            lay_down(self, salon, history)
         self.agenda.plan(self.now, self._pin_breaks, salon)
 
     def _pin_breaks(self, salon: Salon) -> None:
@@ -114,6 +123,10 @@ class Town:
         if self.book_somewhere(salon, person, online=self.dice.chance(0.4, "online", *key)) is None:
             person.returns_at = self.now + timedelta(days=3)
             self.agenda.plan(person.returns_at, self._return, salon, person, plan)
+
+    def new_record_id(self) -> int:
+        """An id that no record has."""
+        return next(self._record_ids)
 
     def newcomer(self, salon: Salon, name: str, phone: str) -> Person:
         """Write a card for somebody the salon did not know."""
@@ -206,7 +219,7 @@ class Town:
 
         `visit` is the row of the same visit that leads; `lines` take the place of the services at their usual price.
         """
-        record_id = next(self._record_ids)
+        record_id = self.new_record_id()
         record = Record(
             record_id=record_id,
             visit_id=visit.visit_id if visit else record_id + VISIT_IDS,

@@ -64,6 +64,7 @@ class Variants:
     errors_422: str = _one_of(
         "code", "text", "list", meaning="booking errors: {errors: {code}}, meta.message only, meta.errors [{}]"
     )
+    not_found: str = _one_of("message", "empty", meaning="meta of a 404: {message} or {}")
     search_created: str = _one_of("booking", "visit", meaning="what `created` means in the search filter `record`")
     consent_filters: str = _one_of("refused", "served", meaning="is_newsletter_allowed and its like in clients/search")
     partner_id: str = _one_of("optional", "required", meaning="the header X-Partner-Id")

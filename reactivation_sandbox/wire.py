@@ -81,7 +81,7 @@ def _visit_date(v: Variants, local: datetime | None, number: int) -> str | None:
     shape = form(v.last_visit_date, "datetime" if number % 2 else "date")
     if local is None or shape in {"null", "empty"}:
         return "" if shape == "empty" else None
-    return local.strftime(values.LOCAL) if shape == "datetime" else local.date().isoformat()
+    return values.local(local) if shape == "datetime" else local.date().isoformat()
 
 
 def record(v: Variants, salon: Salon, row: Record, now: datetime) -> Json:
@@ -107,7 +107,7 @@ def record(v: Variants, salon: Salon, row: Record, now: datetime) -> Json:
         "client": _comer(v, person, row) if person else [] if v.client_null == "list" else None,
         "comer": None,
         "clients_count": 1,
-        "date": row.local.strftime(values.LOCAL),
+        "date": values.local(row.local),
         "datetime": values.start(v, salon, row.local),
         "create_date": values.stamp(salon, row.created),
         "comment": row.comment,
@@ -151,7 +151,7 @@ def visit(v: Variants, salon: Salon, row: Record) -> Json:
     member = salon.staff[row.staff_id]
     return {
         "id": row.record_id,
-        "date": row.local.strftime(values.LOCAL),
+        "date": values.local(row.local),
         "visit_id": _visit_id(v, row),
         "attendance": row.attendance,
         "services": [

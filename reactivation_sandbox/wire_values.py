@@ -8,7 +8,6 @@ from reactivation_sandbox.salon import Salon
 from reactivation_sandbox.variants import Variants, form
 
 ABSURD = 10**40
-LOCAL = "%Y-%m-%d %H:%M:%S"
 
 
 def price(v: Variants, amount: float, number: int, *, as_text: bool) -> float | int | str:
@@ -49,16 +48,22 @@ def custom_fields(v: Variants, by_id: str) -> object:
     return {"list": [], "object": {}}.get(form(v.custom_fields, by_id), {"source": "2gis"})
 
 
+def local(moment: datetime) -> str:
+    """The CRM's form of a wall-clock time."""
+    return moment.isoformat(" ", "seconds")
+
+
 def stamp(salon: Salon, instant: datetime) -> str:
     """The CRM's form of an instant with an offset without a colon."""
-    return instant.astimezone(salon.zone).strftime("%Y-%m-%dT%H:%M:%S%z")
+    text = instant.astimezone(salon.zone).isoformat(timespec="seconds")
+    return f"{text[:-3]}{text[-2:]}"
 
 
-def start(v: Variants, salon: Salon, local: datetime) -> str:
+def start(v: Variants, salon: Salon, moment: datetime) -> str:
     """A wall-clock time with an offset: the winter one all year round, as the CRM has it, or the right one."""
     if v.datetime_offset == "right":
-        return local.replace(tzinfo=salon.zone).isoformat()
-    return f"{local:%Y-%m-%dT%H:%M:%S}{winter_offset(salon.zone, local.year)}"
+        return moment.replace(tzinfo=salon.zone).isoformat()
+    return f"{moment.isoformat(timespec='seconds')}{winter_offset(salon.zone, moment.year)}"
 
 
 @lru_cache(maxsize=4096)

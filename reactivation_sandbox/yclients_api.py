@@ -87,7 +87,8 @@ class Crm:
         shape = self.world.variants.errors_422
         if no.code is not None and shape == "code":
             return {"errors": {"code": no.code, "message": no.message}, "meta": {"message": no.message}}
-        meta: dict[str, Any] = {"message": no.message}
+        bare = no.status == 404 and self.world.variants.not_found == "empty"
+        meta: dict[str, Any] = {} if bare else {"message": no.message}
         if no.errors:
             meta["errors"] = no.errors
         elif no.code is not None and shape == "list":

@@ -183,6 +183,8 @@ def test_refusals_and_written_records(town: Town, crm: httpx.Client) -> None:
     (card,) = crm.post("/records/101", json=wish).json()["data"]
     refused = crm.delete(f"/record/101/{card['id']}")
     assert (refused.status_code, refused.json()["success"]) == (403, False)
+    town.variants(not_found="empty")
+    assert crm.get("/record/101/5").json() == {"success": False, "data": None, "meta": {}}
     town.variants(partner_id="required")
     assert crm.get("/clients/101").status_code == 401
     assert crm.get("/clients/101", headers={"X-Partner-Id": "1"}).status_code == 200
