@@ -23,10 +23,64 @@ _WEEKDAY_FILTER_ABOVE = 0.5
 _STAFF_POINTS, _PERIOD_POINTS = 60_000, 40_000
 _WEEKDAY_POINTS = (20_000, 15_000, 10_000)
 _PAIR = ["company_id", "service_id"]
+_CLIENT = ["company_id", "client_id"]
+_TASTES = ("staff_id", "staff_share", "time_of_day", "time_confidence", "weekdays", "weekday_confidence")
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "company_id": pl.Int64, "client_id": pl.Int64, "service_id": pl.Int64, "rank": pl.Int8, "spare": pl.Boolean, "staff_id": pl.Int64,
     "starts_at": INSTANT, "local_day": pl.Date, "length_s": pl.Int64, "score": pl.Int64, "match_reason": pl.String,
 }  # fmt: skip
+
+
+def wishes(
+    clients: pl.DataFrame, profiles: pl.DataFrame, companies: pl.DataFrame, *, as_of: datetime, max_slots: int = 3
+) -> pl.DataFrame:
+    """What each client is after, one row each, sorted by company and then as they choose. The arguments are those of `rank_slots`.
+
+    Columns: company_id, client_id, service_id, today (local day at `as_of`), slots_wanted; staff_id (the favourite) and staff_points; period
+    (0 morning, 1 afternoon, 2 evening) and period_points; weekdays (ISO, best first) and weekday_points; whether only_period and
+    only_weekdays filter. Points are thousandths.
+    """
+
+    def points(factor: int, share: str) -> pl.Expr:
+        return (factor * pl.col(share) + 0.5).floor().cast(pl.Int64).fill_null(0)
+
+    if "max_slots_to_offer" not in companies.columns:
+        companies = companies.with_columns(max_slots_to_offer=pl.lit(max_slots))
+    salons = companies.join(clients.select("company_id").unique(), on="company_id", how="semi")
+    today = _today(salons.select("company_id", "timezone"), require_aware(as_of, "as_of"))
+    salons = salons.select("company_id", pl.col("max_slots_to_offer").fill_null(max_slots).alias("slots_wanted"))
+    period = pl.col("time_of_day").replace_strict(PERIODS, range(len(PERIODS)), default=None, return_dtype=pl.Int64)
+    return (
+        clients.lazy()
+        .join(profiles.lazy().select(*_CLIENT, *_TASTES), on=_CLIENT, how="left")
+        .join(today.lazy(), on="company_id")
+        .join(salons.lazy(), on="company_id")
+        .sort("company_id", "priority_rank", "client_id")
+        .select(
+            *_CLIENT,
+            "service_id",
+            "today",
+            "slots_wanted",
+            "staff_id",
+            points(_STAFF_POINTS, "staff_share").alias("staff_points"),
+            period.alias("period"),
+            points(_PERIOD_POINTS, "time_confidence").alias("period_points"),
+            (period.is_not_null() & (pl.col("time_confidence") > _PERIOD_FILTER_ABOVE))
+            .fill_null(value=False)
+            .alias("only_period"),
+            pl.col("weekdays").fill_null([]),
+            pl.concat_list(points(factor, "weekday_confidence") for factor in _WEEKDAY_POINTS).alias("weekday_points"),
+            ((pl.col("weekdays").list.len() > 0) & (pl.col("weekday_confidence") > _WEEKDAY_FILTER_ABOVE))
+            .fill_null(value=False)
+            .alias("only_weekdays"),
+        )
+        .collect()
+    )
+
+
+def period_of(minute: pl.Expr) -> pl.Expr:
+    """The part of the day (0 morning, 1 afternoon, 2 evening) of a local minute of the day."""
+    return sum(((minute >= start).cast(pl.Int64) for start in PERIOD_STARTS[1:]), start=pl.lit(0, pl.Int64))
 
 
 def rank_slots(
@@ -55,18 +109,16 @@ def rank_slots(
     are left. No slot is given to more than two clients of a company, spares included; spares are chosen when everyone has an offer.
     """
     start = require_aware(as_of, "as_of")
-    companies = companies.join(clients.select("company_id").unique(), on="company_id", how="semi")
-    zones = companies.select("company_id", "timezone")
-    today = _today(zones, start)
-    pairs = clients.select(_PAIR).unique().sort(_PAIR).with_row_index("pair")
-    slots = _slots(open_slots, services, pairs, zones, today, start, days_ahead)
-    if "max_slots_to_offer" not in companies.columns:
-        companies = companies.with_columns(max_slots_to_offer=pl.lit(max_slots))
-    offers = companies.select("company_id", pl.col("max_slots_to_offer").fill_null(max_slots).alias("slots_wanted"))
-    queue, favourites = _queue(clients, profiles, pairs, today, offers)
+    wanted = wishes(clients, profiles, companies, as_of=start, max_slots=max_slots)
+    pairs = wanted.select(_PAIR).unique().sort(_PAIR).with_row_index("pair")
+    salons = (
+        wanted.select("company_id", "today").unique().join(companies.select("company_id", "timezone"), on="company_id")
+    )
+    slots = _slots(open_slots, services, pairs, salons, start, days_ahead)
+    queue, favourites = _queue(wanted, pairs)
     board = Board(slots, pairs.height, favourites, days_ahead, len(PERIODS))
-    wishes = map(Wish._make, queue.select(Wish._fields).iter_rows())
-    for _, of_company in groupby(wishes, key=lambda wish: wish.company_id):
+    in_turn = map(Wish._make, queue.select(Wish._fields).iter_rows())
+    for _, of_company in groupby(in_turn, key=lambda wish: wish.company_id):
         board.share(of_company, spares)
     return _offers(board.picks, queue, slots)
 
@@ -82,8 +134,7 @@ def _slots(
     open_slots: pl.DataFrame,
     services: pl.DataFrame,
     pairs: pl.DataFrame,
-    zones: pl.DataFrame,
-    today: pl.DataFrame,
+    salons: pl.DataFrame,
     as_of: datetime,
     days: int,
 ) -> pl.DataFrame:
@@ -105,15 +156,16 @@ def _slots(
     )
     staff = near.select(pl.col("staff_id").unique().sort()).with_row_index("staff_no")
     since = (pl.col("starts_at") - pl.lit(as_of, INSTANT)).dt.total_microseconds()
-    minute = pl.col("local_minute")
-    period = sum(((minute >= start).cast(pl.Int64) for start in PERIOD_STARTS[1:]), start=pl.lit(0, pl.Int64))
     day = (pl.col("ahead") - 1) * len(PERIODS) + pl.col("period")
     return (
-        with_local(near.lazy(), zones, "starts_at")
-        .join(today.lazy(), on="company_id")
+        with_local(near.lazy(), salons, "starts_at")
+        .join(salons.lazy().select("company_id", "today"), on="company_id")
         .join(staff.lazy(), on="staff_id")
         .with_columns((since * staff.height + pl.col("staff_no").cast(pl.Int64)).alias("key"))
-        .with_columns((pl.col("local_day") - pl.col("today")).dt.total_days().alias("ahead"), period.alias("period"))
+        .with_columns(
+            (pl.col("local_day") - pl.col("today")).dt.total_days().alias("ahead"),
+            period_of(pl.col("local_minute")).alias("period"),
+        )
         .filter(pl.col("ahead").is_between(1, days))
         .with_columns((pl.col("pair").cast(pl.Int64) * (days * len(PERIODS)) + day).alias("bucket"))
         .sort("bucket", "key")
@@ -121,64 +173,14 @@ def _slots(
     )
 
 
-def _queue(
-    clients: pl.DataFrame,
-    profiles: pl.DataFrame,
-    pairs: pl.DataFrame,
-    today: pl.DataFrame,
-    offers: pl.DataFrame,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _queue(wanted: pl.DataFrame, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The queue: the columns of `Wish`, the clients' keys and favourite_staff_id; and the pairs' favourite staff (pair, staff_id, favourite)."""
-
-    def points(factor: int, share: str) -> pl.Expr:
-        return (factor * pl.col(share) + 0.5).floor().cast(pl.Int64).fill_null(0)
-
-    tastes = profiles.lazy().select(
-        "company_id",
-        "client_id",
-        "staff_id",
-        "staff_share",
-        "time_of_day",
-        "time_confidence",
-        "weekdays",
-        "weekday_confidence",
-    )
-    period = pl.col("time_of_day").replace_strict(PERIODS, range(len(PERIODS)), default=None, return_dtype=pl.Int64)
-    queue = (
-        clients.lazy()
-        .join(pairs.lazy(), on=_PAIR)
-        .join(tastes, on=["company_id", "client_id"], how="left")
-        .join(today.lazy(), on="company_id")
-        .join(offers.lazy(), on="company_id")
-        .with_columns(period.alias("period"), pl.col("weekdays").fill_null([]))
-        .sort("company_id", "priority_rank", "client_id")
-        .with_row_index("row")
-        .collect()
-    )
+    queue = wanted.join(pairs, on=_PAIR, maintain_order="left").with_row_index("row")
     favourites = (
         queue.select("pair", "staff_id").drop_nulls().unique().sort("pair", "staff_id").with_row_index("favourite")
     )
-    return queue.join(favourites, on=["pair", "staff_id"], how="left", maintain_order="left").select(
-        "row",
-        "company_id",
-        "pair",
-        "favourite",
-        points(_STAFF_POINTS, "staff_share").alias("staff_points"),
-        "period",
-        points(_PERIOD_POINTS, "time_confidence").alias("period_points"),
-        (pl.col("period").is_not_null() & (pl.col("time_confidence") > _PERIOD_FILTER_ABOVE))
-        .fill_null(value=False)
-        .alias("only_period"),
-        "weekdays",
-        pl.concat_list(points(factor, "weekday_confidence") for factor in _WEEKDAY_POINTS).alias("weekday_points"),
-        ((pl.col("weekdays").list.len() > 0) & (pl.col("weekday_confidence") > _WEEKDAY_FILTER_ABOVE))
-        .fill_null(value=False)
-        .alias("only_weekdays"),
-        pl.col("today").dt.weekday().cast(pl.Int64),
-        "slots_wanted",
-        "client_id",
-        "service_id",
-        pl.col("staff_id").alias("favourite_staff_id"),
+    return queue.join(favourites, on=["pair", "staff_id"], how="left", maintain_order="left").with_columns(
+        pl.col("today").dt.weekday().cast(pl.Int64), pl.col("staff_id").alias("favourite_staff_id")
     ), favourites
 
 

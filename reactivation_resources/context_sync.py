@@ -16,6 +16,7 @@ from reactivation_core.reply_effects import ContextChange, context_of
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dialog_context import ContextSlot, ContextUnavailable, DialogContextWriter, SentContext
 from reactivation_resources.message_writing import FAVOURITE
+from reactivation_resources.offered_slots import offered
 from reactivation_resources.responses import Reply, asked_for
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,6 @@ class ContextSync:
 def _context(row: Row[Any]) -> SentContext:
     staff = row.staff or {}
     favourite = row.personalization.get(FAVOURITE)
-    offered = [slot for slot in row.slots or [] if not slot["spare"] and row.include_slots_in_message]
     return SentContext(
         company_id=row.company_id,
         phone=row.phone,
@@ -156,10 +156,9 @@ def _context(row: Row[Any]) -> SentContext:
         service_title=row.title,
         staff_name=staff.get(str(favourite)) if favourite is not None else None,
         slots=tuple(
-            ContextSlot(
-                to_local(datetime.fromisoformat(slot["starts_at"]), row.timezone), staff.get(str(slot["staff_id"]))
-            )
-            for slot in offered
+            ContextSlot(to_local(slot.starts_at, row.timezone), staff.get(str(slot.staff_id)))
+            for slot in offered(row.slots)
+            if row.include_slots_in_message
         ),
         text=row.message_text,
         sent_at=row.sent_at,

@@ -5,13 +5,13 @@ What to add here: where a fact comes from. What to keep out: the words (`reactiv
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
 from reactivation_core.local_time import to_local
 from reactivation_core.messages import MessageFacts, SlotFact, fallback_message, validate_message
+from reactivation_resources.offered_slots import offered
 
 _FACTS = """
 SELECT c.campaign_id::text, c.company_id, c.client_id, c.days_since, c.discount_percent, c.attempt_number, c.slots, c.personalization,
@@ -68,10 +68,10 @@ def _written(row: Row[Any], favourite: int | None) -> dict[str, Any]:
 
 def _facts(row: Row[Any], favourite: int | None, slots: Iterable[Mapping[str, Any]]) -> MessageFacts:
     staff: Mapping[str, str] = row.staff or {}
-    offered = tuple(
-        SlotFact(to_local(datetime.fromisoformat(slot["starts_at"]), row.timezone), staff.get(str(slot["staff_id"])))
-        for slot in slots
-        if not slot["spare"] and row.include_slots_in_message
+    times = tuple(
+        SlotFact(to_local(slot.starts_at, row.timezone), staff.get(str(slot.staff_id)))
+        for slot in offered(slots)
+        if row.include_slots_in_message
     )
     return MessageFacts(
         name=row.name,
@@ -79,7 +79,7 @@ def _facts(row: Row[Any], favourite: int | None, slots: Iterable[Mapping[str, An
         staff_name=staff.get(str(favourite)) if favourite is not None else None,
         days_inactive=row.days_since,
         discount_percent=row.discount_percent,
-        slots=offered,
+        slots=times,
         business_type=row.business_type,
         tone=row.tone,
         language=row.language,

@@ -20,6 +20,7 @@ from reactivation_core.reply_effects import ReplyEffects, effects_of
 from reactivation_resources.alerts import raise_alert
 from reactivation_resources.database.engine import Database, FrameSchema
 from reactivation_resources.inbox import enter_suppression
+from reactivation_resources.offered_slots import offered
 
 BATCH = 500
 Ids = dict[str, dict[str, int]]
@@ -223,22 +224,14 @@ def _classified(connection: Connection, message: Row[Any], campaign: Row[Any] | 
         {"company": message.company_id},
     ).all()
     names, titles = {row.staff_id: row.name for row in people}, {row.service_id: row.title for row in services}
-    offered = (
-        [
-            OfferedSlot(
-                to_local(datetime.fromisoformat(slot["starts_at"]), zone),
-                names.get(slot["staff_id"]),
-                titles.get(campaign.service_id),
-            )
-            for slot in campaign.slots or []
-            if not slot["spare"]
-        ]
-        if campaign is not None
-        else []
-    )
     found = classify(
         message.body or "",
-        offered=offered,
+        offered=[
+            OfferedSlot(to_local(slot.starts_at, zone), names.get(slot.staff_id), titles.get(campaign.service_id))
+            for slot in offered(campaign.slots)
+        ]
+        if campaign is not None
+        else [],
         today=local_date(message.occurred_at, zone),
         staff_names=list(names.values()),
         service_titles=list(titles.values()),

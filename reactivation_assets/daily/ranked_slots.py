@@ -1,5 +1,6 @@
 """`ranked_slots`: the free times each planned client is offered, best first, with spares."""
 
+from collections.abc import Collection, Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,15 +13,16 @@ from reactivation_assets.daily_frames import (
     always_holds,
     counts_table,
     daily_asset,
+    markdown_table,
     materialize_days,
     no_rows,
 )
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
-from reactivation_core.local_time import local_date
-from reactivation_core.slots import rank_slots
+from reactivation_core.slot_demand import SlotDemand
+from reactivation_resources.offered_slots import stored
+from reactivation_resources.open_slots import DaySlots, find_slots
 from reactivation_resources.platform import Platform
-from reactivation_resources.yclients import SlotQuestion
 
 DAYS_AHEAD = 7
 CHECKS = [
@@ -65,81 +67,92 @@ CRM_ANSWERED = "crm_answered"
 def ranked_slots(context: dg.AssetExecutionContext, platform: PlatformParam) -> dg.MaterializeResult:
     """Open slots of the coming week that fit each planned client's tastes; a company whose CRM is silent gets messages without slots.
 
-    The CRM is asked for today only, once per company, service, staff member and day; any other day reads back what was offered.
+    The CRM is asked for today only, and only what could still change somebody's offer; any other day reads back what was offered.
     """
-    failed: dict[int, str] = {}
+    asked: dict[date, DaySlots] = {}
 
     def compute(day: date) -> pl.DataFrame:
-        if platform.calendar.is_live(day):
-            failed.update(_offer(platform, day))
+        if platform.calendar.is_live(day) and (found := _offer(platform, day)) is not None:
+            asked[day] = found
         return platform.campaign_log.slots(day)
 
-    answered = Check(
-        CRM_ANSWERED,
-        "",
-        lambda *_: Finding(
-            passed=not failed, numbers={str(company): reason for company, reason in list(failed.items())[:20]}
-        ),
-        blocking=False,
-    )
+    answered = Check(CRM_ANSWERED, "", lambda *_: _finding(asked.values()), blocking=False)
     return materialize_days(
-        context, platform.lake, compute, describe=_describe, picture=_picture, checks=[*CHECKS, answered]
+        context,
+        platform.lake,
+        compute,
+        describe=_describe,
+        picture=_picture,
+        checks=[*CHECKS, answered],
+        apply=lambda day, _: _describe_calls(asked[day]) if day in asked else {},
     )
 
 
-def _offer(platform: Platform, day: date) -> dict[int, str]:
-    """Look up and store slots for planned campaigns that have none yet. Returns the companies the CRM did not answer for."""
-    log, mirror, as_of = platform.campaign_log, platform.mirror, platform.calendar.as_of(day)
-    waiting = set(log.without_slots(day))
+def _offer(platform: Platform, day: date) -> DaySlots | None:
+    """Look up and store slots for planned campaigns that have none yet; None when there are none. Returns what the CRM said."""
+    log, mirror = platform.campaign_log, platform.mirror
     companies = mirror.snapshot("companies").filter(pl.col("include_slots_in_message")).collect()
     served = [
         company
         for company, source in companies.select("company_id", "crm_source").iter_rows()
         if platform.crm.serves(source)
     ]
-    planned = log.plan(day).filter(pl.col("campaign_id").is_in(waiting), pl.col("company_id").is_in(served))
+    planned = (
+        log.plan(day)
+        .filter(pl.col("campaign_id").is_in(log.without_slots(day)), pl.col("company_id").is_in(served))
+        .sort("company_id", "send_after", "client_id")
+        .with_row_index("priority_rank")
+    )
     if planned.is_empty():
-        return {}
-    answer = platform.crm.open_slots(_questions(platform, planned, companies, day))
-    wanted = planned.filter(~pl.col("company_id").is_in(list(answer.failed)))
-    ranked = rank_slots(
-        wanted.sort("company_id", "send_after", "client_id").with_row_index("priority_rank"),
-        profiles=platform.lake.scan("preference_profiles", day).collect(),
-        open_slots=answer.slots,
-        companies=companies,
-        services=mirror.snapshot("services").collect(),
-        as_of=as_of,
-        days_ahead=DAYS_AHEAD,
-    )
-    offers: dict[str, list[dict[str, Any]]] = {campaign: [] for campaign in wanted["campaign_id"]}
-    keyed = ranked.join(wanted.select("company_id", "client_id", "campaign_id"), on=["company_id", "client_id"])
+        return None
+    profiles = platform.lake.scan("preference_profiles", day).collect()
+    services = mirror.snapshot("services").collect()
+    staff = mirror.snapshot("staff").filter("active").collect()
+    able = planned.select("company_id", "service_id").unique().join(staff, on="company_id")
+    able = able.filter(pl.col("service_ids").is_null() | pl.col("service_ids").list.contains(pl.col("service_id")))
+
+    def demand_of(some: Collection[int]) -> SlotDemand:
+        return SlotDemand(
+            planned.filter(pl.col("company_id").is_in(list(some))),
+            profiles,
+            able,
+            services,
+            companies,
+            as_of=platform.calendar.as_of(day),
+            days_ahead=DAYS_AHEAD,
+        )
+
+    in_turn = planned.sort("send_after", "company_id")["company_id"].unique(maintain_order=True).to_list()
+    budget = platform.settings.yclients_slot_calls
+    found = platform.crm.run(lambda crm: find_slots(crm, demand_of, in_turn, budget))
+    answered = planned.filter(~pl.col("company_id").is_in(list(found.failed)))
+    offers: dict[str, list[dict[str, Any]]] = {campaign: [] for campaign in answered["campaign_id"]}
+    ranked = demand_of(set(in_turn) - found.failed.keys()).rank(found.slots)
+    keyed = ranked.join(answered.select("company_id", "client_id", "campaign_id"), on=["company_id", "client_id"])
     for row in keyed.sort("campaign_id", "rank").iter_rows(named=True):
-        offers[row["campaign_id"]].append(
-            {key: row[key] for key in ("rank", "spare", "staff_id", "length_s", "score", "match_reason")}
-            | {"starts_at": row["starts_at"].isoformat(), "local_day": row["local_day"].isoformat()}
-        )
+        offers[row["campaign_id"]].append(stored(row))
     log.write_slots(offers, platform.calendar.now())
-    return answer.failed
+    return found
 
 
-def _questions(platform: Platform, planned: pl.DataFrame, companies: pl.DataFrame, day: date) -> list[SlotQuestion]:
-    """One question per company, service, staff member who does it, and local day of the coming week."""
-    staff = platform.mirror.snapshot("staff").filter(pl.col("active")).collect()
-    wanted = planned.select("company_id", "service_id").unique()
-    able = wanted.join(staff, on="company_id").filter(
-        pl.col("service_ids").is_null() | pl.col("service_ids").list.contains(pl.col("service_id"))
+def _finding(asked: Iterable[DaySlots]) -> Finding:
+    """The companies without an answer, and why."""
+    failed = {str(company): reason for found in asked for company, reason in found.failed.items()}
+    return Finding(passed=not failed, numbers=dict(list(failed.items())[:20]))
+
+
+def _describe_calls(found: DaySlots) -> dict[str, Any]:
+    reasons = pl.DataFrame(
+        {"company": list(found.failed), "why": list(found.failed.values())},
+        schema={"company": pl.Int64, "why": pl.String},
     )
-    zones = dict(companies.select("company_id", "timezone").iter_rows())
-    as_of = platform.calendar.as_of(day)
-    return [
-        SlotQuestion(
-            company, service, member, local_date(as_of, zones[company]) + timedelta(days=ahead), zones[company]
-        )
-        for company, service, member in able.select("company_id", "service_id", "staff_id")
-        .sort("company_id", "service_id", "staff_id")
-        .iter_rows()
-        for ahead in range(1, DAYS_AHEAD + 1)
-    ]
+    return {
+        "calls_spent": found.calls,
+        "calls_saved": found.saved,
+        "rounds": found.rounds,
+        "companies_without_slots": reasons.height,
+        "why without slots": markdown_table(reasons) if found.failed else "every company answered",
+    }
 
 
 def _describe(frame: pl.DataFrame) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import pytest
 from reactivation_core.local_time import local_date, to_local
 from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
+from reactivation_resources.open_slots import SlotQuestion, ask_slots
 from reactivation_resources.outbox import SlotRefresh
 from reactivation_resources.rate_limit import RateLimiter
-from reactivation_resources.slot_refresh import FRESH_FOR, SlotRefresher
-from reactivation_resources.yclients import SlotQuestion, YClients
+from reactivation_resources.slot_refresh import FRESH_FOR, SILENT_FOR, SlotRefresher
+from reactivation_resources.yclients.client import YClients
+from reactivation_resources.yclients.door import Crm
 from reactivation_sandbox.process import Town, running_town
 from tests.resources.sending_world import add_campaign, add_salon, campaign, execute
 
@@ -30,20 +32,20 @@ def running() -> Iterator[Town]:
 class Salon:
     """A salon of the town with one campaign: two slots offered, one spare."""
 
-    def __init__(self, database: Database, town: Town, crm: YClients) -> None:
+    def __init__(self, database: Database, town: Town, crm: Crm) -> None:
         self.database, self.town = database, town
         (self.company,) = (int(key) for key in town.sessions)
-        card = crm.company(self.company)
-        self.zone = card["timezone_name"]
-        service = crm.services(self.company)[0]
-        self.service = int(service["id"])
+        self.zone = crm.run(lambda crm: crm.company(self.company)).timezone_name or "UTC"
+        service = crm.run(lambda crm: crm.services(self.company)).good[0]
+        self.service = service.id
         days = [NOW.date() + timedelta(days=ahead) for ahead in range(2, 6)]
         questions = [
-            SlotQuestion(self.company, self.service, int(member["id"]), day, self.zone)
-            for member in service["staff"]
+            SlotQuestion(self.company, self.service, member.id, day, self.zone)
+            for member in service.staff
             for day in days
         ]
-        free = crm.open_slots(questions).slots.unique("starts_at", keep="first").sort("starts_at").to_dicts()
+        answer = crm.run(lambda crm: ask_slots(crm, questions))
+        free = answer.slots.unique("starts_at", keep="first").sort("starts_at").to_dicts()
         by_day: dict[date, dict[str, Any]] = {}
         for slot in free:
             by_day.setdefault(local_date(slot["starts_at"], self.zone), slot)
@@ -53,17 +55,17 @@ class Salon:
         ]  # fmt: skip
         add_salon(database, self.company)
         execute(database, "UPDATE companies SET timezone = :zone", zone=self.zone)
-        titles = "INSERT INTO services (company_id, service_id, title) VALUES (:company, :service, 'Стрижка')"
-        execute(database, titles, company=self.company, service=self.service)
+        titles = "INSERT INTO services (company_id, service_id, title, duration_s) VALUES (:company, :service, 'Стрижка', :needed)"
+        execute(database, titles, company=self.company, service=self.service, needed=self.slots[0]["length_s"])
 
-    def plan(self, **changes: Any) -> dict[str, Any]:
+    def plan(self, client: int = 1, **changes: Any) -> dict[str, Any]:
         values = {
             "service_id": self.service,
             "slots": self.slots,
             "message_text": "as written",
             "slots_checked_at": None,
         }
-        one = add_campaign(self.database, 1, self.company, **{**values, **changes})
+        one = add_campaign(self.database, client, self.company, **{**values, **changes})
         row: dict[str, Any] = campaign(self.database, one)._asdict()
         return row
 
@@ -87,20 +89,28 @@ class Salon:
         return f"{to_local(datetime.fromisoformat(slot['starts_at']), self.zone):%-d ноября}"
 
 
+async def at_once(_: float) -> None:
+    """A pause that nobody waits."""
+
+
 @pytest.fixture
-def crm(running: Town) -> Iterator[YClients]:
+def crm(running: Town) -> Iterator[Crm]:
     running.reset()
-    door = YClients(running.yclients_url, running.partner, running.user, RateLimiter("none", ()), sleep=lambda _: None)
+
+    def open_client() -> YClients:
+        return YClients(running.yclients_url, running.partner, running.user, RateLimiter("none", ()), sleep=at_once)
+
+    door = Crm(open_client, base_url=running.yclients_url, configured=True)
     yield door
     door.close()
 
 
 @pytest.fixture
-def salon(database: Database, running: Town, crm: YClients) -> Salon:
+def salon(database: Database, running: Town, crm: Crm) -> Salon:
     return Salon(database, running, crm)
 
 
-def refresh(salon: Salon, crm: YClients, row: dict[str, Any], now: datetime = NOW) -> SlotRefresh | None:
+def refresh(salon: Salon, crm: Crm, row: dict[str, Any], now: datetime = NOW) -> SlotRefresh | None:
     return SlotRefresher(salon.database, crm, SimulatedClock(now))(row)
 
 
@@ -108,11 +118,11 @@ def asked(town: Town) -> int:
     return sum(count for route, count in town.calls()["counts"].items() if "book_times" in route)
 
 
-def test_slots_that_are_still_free_stay_and_so_does_the_text(salon: Salon, crm: YClients) -> None:
+def test_slots_that_are_still_free_stay_and_so_does_the_text(salon: Salon, crm: Crm) -> None:
     assert refresh(salon, crm, salon.plan()) == SlotRefresh(salon.slots, "as written", NOW)
 
 
-def test_a_taken_slot_is_replaced_from_the_spares_and_the_text_is_written_again(salon: Salon, crm: YClients) -> None:
+def test_a_taken_slot_is_replaced_from_the_spares_and_the_text_is_written_again(salon: Salon, crm: Crm) -> None:
     salon.take(1)
     found = refresh(salon, crm, salon.plan())
     assert found is not None
@@ -125,7 +135,7 @@ def test_a_taken_slot_is_replaced_from_the_spares_and_the_text_is_written_again(
     assert salon.words(salon.slots[2]) in found.message_text
 
 
-def test_a_taken_spare_leaves_the_offer_as_it_is(salon: Salon, crm: YClients) -> None:
+def test_a_taken_spare_leaves_the_offer_as_it_is(salon: Salon, crm: Crm) -> None:
     salon.take(3)
     found = refresh(salon, crm, salon.plan())
     assert found is not None
@@ -133,7 +143,7 @@ def test_a_taken_spare_leaves_the_offer_as_it_is(salon: Salon, crm: YClients) ->
     assert found.message_text == "as written"
 
 
-def test_with_fewer_slots_left_fewer_are_offered(salon: Salon, crm: YClients) -> None:
+def test_with_fewer_slots_left_fewer_are_offered(salon: Salon, crm: Crm) -> None:
     salon.take(1, 2)
     found = refresh(salon, crm, salon.plan())
     assert found is not None
@@ -141,7 +151,7 @@ def test_with_fewer_slots_left_fewer_are_offered(salon: Salon, crm: YClients) ->
     assert not found.slots[0]["spare"]
 
 
-def test_with_none_left_the_text_goes_without(salon: Salon, crm: YClients) -> None:
+def test_with_none_left_the_text_goes_without(salon: Salon, crm: Crm) -> None:
     salon.take(1, 2, 3)
     found = refresh(salon, crm, salon.plan())
     assert found is not None
@@ -153,9 +163,7 @@ def test_with_none_left_the_text_goes_without(salon: Salon, crm: YClients) -> No
 @pytest.mark.parametrize(
     "fault", [{"status": 500, "count": 99}, {"status": 402}, {"kind": "success_false", "count": 99}]
 )
-def test_with_a_silent_crm_the_text_goes_without(
-    salon: Salon, crm: YClients, running: Town, fault: dict[str, Any]
-) -> None:
+def test_with_a_silent_crm_the_text_goes_without(salon: Salon, crm: Crm, running: Town, fault: dict[str, Any]) -> None:
     running.fail("/api/v1/book_times", **fault)
     found = refresh(salon, crm, salon.plan())
     assert found is not None
@@ -163,7 +171,7 @@ def test_with_a_silent_crm_the_text_goes_without(
     assert "ноября" not in found.message_text
 
 
-def test_a_slot_that_has_passed_is_no_longer_offered(salon: Salon, crm: YClients, running: Town) -> None:
+def test_a_slot_that_has_passed_is_no_longer_offered(salon: Salon, crm: Crm, running: Town) -> None:
     later = datetime.fromisoformat(salon.slots[0]["starts_at"]) + MINUTE
     running.set_clock(later)
     found = refresh(salon, crm, salon.plan(), later)
@@ -171,20 +179,65 @@ def test_a_slot_that_has_passed_is_no_longer_offered(salon: Salon, crm: YClients
     assert salon.slots[0]["starts_at"] not in [slot["starts_at"] for slot in found.slots]
 
 
-def test_a_fresh_look_is_not_repeated(salon: Salon, crm: YClients, running: Town) -> None:
+def test_a_fresh_look_is_not_repeated(salon: Salon, crm: Crm, running: Town) -> None:
     before = asked(running)
     assert refresh(salon, crm, salon.plan(slots_checked_at=NOW - FRESH_FOR)) is None
     assert asked(running) == before
 
 
-def test_an_older_look_is(salon: Salon, crm: YClients, running: Town) -> None:
+def test_an_older_look_is(salon: Salon, crm: Crm, running: Town) -> None:
     before = asked(running)
     assert refresh(salon, crm, salon.plan(slots_checked_at=NOW - FRESH_FOR - MINUTE)) is not None
     assert asked(running) == before + 3
 
 
 @pytest.mark.parametrize("slots", [None, []])
-def test_where_nothing_was_offered_nobody_is_asked(salon: Salon, crm: YClients, running: Town, slots: Any) -> None:
+def test_where_nothing_was_offered_nobody_is_asked(salon: Salon, crm: Crm, running: Town, slots: Any) -> None:
     before = asked(running)
     assert refresh(salon, crm, salon.plan(slots=slots)) is None
     assert asked(running) == before
+
+
+def test_a_slot_that_became_too_short_for_the_service_is_not_offered(salon: Salon, crm: Crm) -> None:
+    execute(salon.database, "UPDATE services SET duration_s = duration_s + 1")
+    found = refresh(salon, crm, salon.plan())
+    assert found is not None
+    assert found.slots == []
+
+
+def test_two_clients_with_the_same_slots_ask_once(salon: Salon, crm: Crm, running: Town) -> None:
+    refresher = SlotRefresher(salon.database, crm, clock := SimulatedClock(NOW))
+    before = asked(running)
+    first = refresher(salon.plan(1))
+    clock.advance_to(NOW + FRESH_FOR)
+    salon.take(1)
+    second = refresher(salon.plan(2))
+    assert asked(running) == before + 3
+    assert first == second == SlotRefresh(salon.slots, "as written", NOW)  # the answer keeps its age
+    clock.advance_to(NOW + FRESH_FOR + MINUTE)
+    third = refresher(salon.plan(3))
+    assert asked(running) == before + 6
+    assert third is not None
+    assert (len(third.slots), third.checked_at) == (2, NOW + FRESH_FOR + MINUTE)
+
+
+def test_one_question_serves_all_slots_of_a_day(salon: Salon, crm: Crm, running: Town) -> None:
+    same_day = [salon.slots[0] | {"rank": rank, "spare": rank > 2} for rank in (1, 2, 3)]
+    before = asked(running)
+    refresh(salon, crm, salon.plan(slots=same_day))
+    assert asked(running) == before + 1
+
+
+def test_a_silent_crm_is_left_in_peace_for_a_while(salon: Salon, crm: Crm, running: Town) -> None:
+    refresher = SlotRefresher(salon.database, crm, clock := SimulatedClock(NOW))
+    running.fail("/api/v1/book_times", status=500, count=99)
+    assert refresher(salon.plan(1)) is not None
+    running.heal()
+    before = asked(running)
+    found = refresher(salon.plan(2))
+    assert found is not None
+    assert (found.slots, asked(running)) == ([], before)
+    clock.advance_to(NOW + SILENT_FOR + MINUTE)
+    found = refresher(salon.plan(3))
+    assert found is not None
+    assert len(found.slots) == 3
