@@ -94,34 +94,32 @@ def companies(platform: Platform) -> Iterator[Finding]:
 
 
 def crm(platform: Platform) -> Iterator[Finding]:
-    """The CRM can be reached and takes the token."""
+    """The CRM can be reached and takes the tokens."""
     door = platform.crm
     if not door.configured:
         advice = "Set YCLIENTS_PARTNER_TOKEN (and YCLIENTS_USER_TOKEN) to mirror salons; imported salons need none."
         yield warning("crm", "YCLIENTS_PARTNER_TOKEN is not set", advice)
         return
-    served = [row.company_id for row in _rows(platform, _COMPANIES) if door.serves(row.crm_source)]
+    served = [row for row in _rows(platform, _COMPANIES) if door.serves(row.crm_source)]
     if not served:
         yield warning(
             "crm", "configured, but no salon of the CRM is known", "Add the salon first; the token is tried on it."
         )
         return
+    company = next((row for row in served if row.crm_status == "active"), served[0]).company_id
     try:
-        door.run(lambda crm: crm.company(served[0]))
+        door.run(lambda crm: crm.staff(company))  # needs both tokens
     except CrmError as error:
         if isinstance(error, AuthError | ForbiddenError):
             advice = "Correct YCLIENTS_PARTNER_TOKEN and YCLIENTS_USER_TOKEN, and the user's rights in the salon."
-            yield failure("crm", f"the token is not accepted for company {served[0]} (HTTP {error.status})", advice)
-        elif error.status is None:
-            yield failure(
-                "crm", f"{door.base_url} does not answer: {error}", "Look at the network, or correct YCLIENTS_BASE_URL."
-            )
+            yield failure("crm", f"the token is not accepted for company {company} (HTTP {error.status})", advice)
+        elif error.permanent:
+            yield failure("crm", str(error), "Look at the salon's licence and at YCLIENTS_BASE_URL.")
         else:
-            yield failure(
-                "crm", f"company {served[0]}: {error}", "Look at the salon's licence and at YCLIENTS_BASE_URL."
-            )
+            advice = "Look at the network, at YCLIENTS_PROXY, and at YCLIENTS_BASE_URL."
+            yield failure("crm", f"{door.base_url} does not answer: {error}", advice)
     else:
-        yield ok("crm", f"answers and takes the token (company {served[0]})")
+        yield ok("crm", f"answers and takes the token (company {company})")
 
 
 def crm_webhook(platform: Platform) -> Iterator[Finding]:

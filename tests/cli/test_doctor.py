@@ -206,10 +206,17 @@ def test_a_token_that_is_not_accepted_is_told_as_that(platform: Platform, town: 
         "warning: configured, but no salon of the CRM is known"
     ]
     add_salon(platform.database, company)
-    wrong = in_town(platform, town, yclients_partner_token=SecretStr("wrong"))
-    [finding] = doctor_world.crm(wrong)
-    assert finding.status == "failure"
-    assert finding.words.startswith(f"the token is not accepted for company {company}")
+    for token in ("yclients_partner_token", "yclients_user_token"):
+        [finding] = doctor_world.crm(in_town(platform, town, **{token: SecretStr("wrong-token")}))
+        assert finding.status == "failure"
+        assert finding.words.startswith(f"the token is not accepted for company {company}")
+        assert "wrong-token" not in finding.words
+    assert words_of(doctor_world.crm(in_town(platform, town))) == [
+        f"ok: answers and takes the token (company {company})"
+    ]
+    town.fail("/api/v1/company", status=402, count=1)
+    [expired] = doctor_world.crm(in_town(platform, town))
+    assert (expired.status, "HTTP 402" in expired.words, "licence" in expired.advice) == ("failure", True, True)
     away = in_town(platform, town, yclients_base_url="http://127.0.0.1:1/api/v1")
     assert words_of(doctor_world.crm(away))[0].startswith("failure: http://127.0.0.1:1/api/v1 does not answer")
 
