@@ -19,15 +19,25 @@ from reactivation_assets.daily.sent_campaigns import sent_campaigns
 from reactivation_assets.feedback.client_responses import client_responses
 from reactivation_assets.feedback.conversion_metrics import conversion_metrics
 from reactivation_assets.feedback.conversions import conversions
+from reactivation_assets.intervals.service_intervals import service_intervals
+from reactivation_assets.intervals.visit_gaps import visit_gaps
 from reactivation_assets.mirror.crm_mirror import crm_mirror
 from reactivation_assets.resources import platform_resource
 from reactivation_resources.settings import Settings
 
 ASSETS = (
     crm_mirror, inactive_clients, campaign_plan, preference_profiles, ranked_slots, generated_messages, sent_campaigns,
-    client_responses, conversions, conversion_metrics,
+    client_responses, conversions, conversion_metrics, visit_gaps, service_intervals,
 )  # fmt: skip
-JOBS = (jobs.daily_campaigns, jobs.send_due, jobs.read_replies, jobs.measure, jobs.mirror_crm, jobs.refresh_hinted)
+JOBS = (
+    jobs.daily_campaigns,
+    jobs.send_due,
+    jobs.read_replies,
+    jobs.measure,
+    jobs.mirror_crm,
+    jobs.refresh_hinted,
+    jobs.learn_intervals,
+)
 
 
 def build_defs(

@@ -1,24 +1,25 @@
-"""What every daily asset does around its one computation: compute, validate, write, describe.
+"""What every daily or monthly asset does around its one computation: compute, validate, write, describe.
 
-What to add here: something all daily assets show or check. What to keep out: anything one asset alone needs (it belongs in its file).
+A month goes by its first day, so that days are all these functions know. What to add here: something all such assets show or check.
+What to keep out: anything one asset alone needs (it belongs in its file).
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from reactivation_assets.partitions import DAILY
+from reactivation_assets.partitions import DAILY, Partitions, days_before
 from reactivation_resources.lake import Lake
 
 OWNERS = ["team:reactivation"]
 CONTRACT = "contract"
 ROW_COUNT = "row_count_within_history"
-HISTORY_DAYS = 28
+HISTORY = 28  # partitions looked back on
 ENOUGH_HISTORY = 7
 DAYS_AT_ONCE = 31  # frames of a backfill that are validated together
 
@@ -58,20 +59,21 @@ def daily_asset(
     deps: Sequence[str],
     kinds: Iterable[str] = ("polars", "parquet"),
     checks: Sequence[Check] = (),
+    partitions: Partitions = DAILY,
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
-    """`@dg.asset` with what all daily assets share: partitions, one run for a backfill, owners, the contract's check."""
+    """`@dg.asset` with what all daily (or monthly) assets share: partitions, one run for a backfill, owners, the contract's check."""
     specs = [
         dg.AssetCheckSpec(
             CONTRACT, asset=name, blocking=True, description="columns, types, keys and ranges are as promised"
         ),
-        dg.AssetCheckSpec(ROW_COUNT, asset=name, description=f"rows within the range of the last {HISTORY_DAYS} days"),
+        dg.AssetCheckSpec(ROW_COUNT, asset=name, description=f"rows within the range of the last {HISTORY} partitions"),
         *(dg.AssetCheckSpec(c.name, asset=name, blocking=c.blocking, description=c.description) for c in checks),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are what makes a year of days affordable
         decorate: Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition] = dg.asset(
             name=name,
-            partitions_def=DAILY,
+            partitions_def=partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),
             group_name=group,
             owners=OWNERS,
@@ -90,11 +92,14 @@ def materialize_days(
     describe: Callable[[pl.DataFrame], Mapping[str, Any]],
     picture: Callable[[date, pl.DataFrame], str],
     checks: Sequence[Check] = (),
+    apply: Callable[[date, pl.DataFrame], Mapping[str, Any]] = lambda _, __: {},
+    at_once: int = DAYS_AT_ONCE,
 ) -> dg.MaterializeResult:
     """Compute, validate and write the frame of every partition of the run (one, or a range in a backfill).
 
     `describe` gives a day's numbers and tables, `picture` its picture as Markdown; a backfill of many days draws its last one.
-    A frame that breaks its contract is not written: the check fails and stops what depends on it.
+    `apply` does with a good frame what reaches beyond the lake, and gives the numbers of that. `at_once`: frames held together.
+    A frame that breaks its contract is not written or applied: the check fails and stops what depends on it.
     """
     from reactivation_core.contracts import CONTRACTS, broken_days, column_types
 
@@ -111,7 +116,7 @@ def materialize_days(
         ]
     )
     rows = 0
-    for chunk in _pieces(days, DAYS_AT_ONCE):
+    for chunk in _pieces(days, at_once):
         frames = {day: compute(day) for day in chunk}
         wrong = broken_days(contract, frames)
         broken |= {day.isoformat(): words for day, words in wrong.items()}
@@ -127,6 +132,7 @@ def materialize_days(
                 "dagster/uri": path,
                 "dagster/column_schema": schema,
                 **describe(frame),
+                **apply(day, frame),
             }
             if day == days[-1]:
                 metadata["picture"] = dg.MetadataValue.md(picture(day, frame))
@@ -135,7 +141,7 @@ def materialize_days(
                 metadata = {}
     results = [
         _contract_result(broken),
-        _row_count_result(lake, name, days, rows),
+        _row_count_result(lake, name, _history(context, days), rows),
         *(_finding_result(check, findings[check.name]) for check in checks),
     ]
     return dg.MaterializeResult(metadata=metadata, check_results=results)
@@ -161,21 +167,23 @@ def _finding_result(check: Check, findings: Mapping[str, Finding]) -> dg.AssetCh
     return dg.AssetCheckResult(check_name=check.name, passed=not failed, severity=severity, metadata=numbers)
 
 
-def _row_count_result(lake: Lake, name: str, days: Sequence[date], rows: int) -> dg.AssetCheckResult:
-    """Warn when a day's rows leave three times the range of recent days; a backfill of many days is not compared."""
-    numbers: dict[str, Any] = {"rows": rows}
+def _history(context: dg.AssetExecutionContext, days: Sequence[date]) -> list[date]:
+    """The partitions a run's one partition is compared with; a backfill of many is not compared."""
+    partitions = context.assets_def.partitions_def
+    if len(days) > 1 or not isinstance(partitions, dg.DailyPartitionsDefinition | dg.MonthlyPartitionsDefinition):
+        return []
+    return days_before(partitions, days[0], HISTORY)
+
+
+def _row_count_result(lake: Lake, name: str, history: Sequence[date], rows: int) -> dg.AssetCheckResult:
+    """Warn when the rows leave three times the range of the partitions before."""
+    counts = [lake.rows(name, day) for day in history if lake.exists(name, day)]
+    numbers: dict[str, Any] = {"rows": rows, "partitions compared": len(counts)}
     passed = True
-    if len(days) == 1:
-        history = [
-            lake.rows(name, day)
-            for day in (days[0] - timedelta(days=back) for back in range(1, HISTORY_DAYS + 1))
-            if lake.exists(name, day)
-        ]
-        numbers["days compared"] = len(history)
-        if len(history) >= ENOUGH_HISTORY:
-            low, high = min(history) / 3, max(*history, 1) * 3
-            numbers |= {"lowest expected": low, "highest expected": float(high)}
-            passed = low <= rows <= high
+    if len(counts) >= ENOUGH_HISTORY:
+        low, high = min(counts) / 3, max(*counts, 1) * 3
+        numbers |= {"lowest expected": low, "highest expected": float(high)}
+        passed = low <= rows <= high
     return dg.AssetCheckResult(
         check_name=ROW_COUNT, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=numbers
     )

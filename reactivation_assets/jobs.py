@@ -20,6 +20,7 @@ DAY = [
     "generated_messages",
     "sent_campaigns",
 ]
+INTERVALS = ["visit_gaps", "service_intervals"]
 FEEDBACK = ["client_responses", "conversions", "conversion_metrics"]
 MIRROR = ["companies", "services", "staff", "clients", "visits"]
 
@@ -52,6 +53,11 @@ refresh_hinted = dg.define_asset_job(
     "refresh_hinted",
     selection=dg.AssetSelection.assets(*MIRROR),
     description="Brings the mirror up to date for the companies whose changes the CRM has told of.",
+)
+learn_intervals = dg.define_asset_job(
+    "learn_intervals",
+    selection=dg.AssetSelection.assets(*INTERVALS),
+    description="How often people come: the running month's intervals go to the rules, another month is analysis only.",
 )
 
 
@@ -87,4 +93,18 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         )
 
-    return [daily_campaigns_schedule, mirror_crm_schedule, measure_schedule]
+    @dg.schedule(
+        job=learn_intervals, cron_schedule=_hour_before(settings), execution_timezone=zone, default_status=status
+    )
+    def learn_intervals_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        """Gives the rules the intervals of the month that begins, an hour before the day's campaigns use them."""
+        month = Calendar(settings, SystemClock()).day_of(context.scheduled_execution_time).replace(day=1).isoformat()
+        return dg.RunRequest(run_key=month, partition_key=month)
+
+    return [daily_campaigns_schedule, learn_intervals_schedule, mirror_crm_schedule, measure_schedule]
+
+
+def _hour_before(settings: Settings) -> str:
+    """On the first of every month, an hour before the daily run, but not the day before."""
+    hour, minute = settings.scheduled_time
+    return f"{minute} {hour - 1} 1 * *" if hour else "0 0 1 * *"

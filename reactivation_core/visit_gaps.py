@@ -44,9 +44,10 @@ def visit_gaps(*, companies: Frame, clients: Frame, records: Frame, as_of: datet
     ).collect(engine="streaming")
     book = replace(book, lines=book.lines.clear())  # the lines are half of the memory, and no longer needed
     same = pl.col("key") == pl.col("key").shift(1)
+    days = distinct_days(visits, pl.col("key"))
+    del visits
     gaps = (
-        distinct_days(visits, pl.col("key"))
-        .lazy()
+        days.lazy()
         .with_columns(pl.when(same).then(pl.col("day") - pl.col("day").shift(1)).cast(pl.Int16).alias("gap_days"))
         .drop_nulls("gap_days")
         .select(
@@ -55,13 +56,13 @@ def visit_gaps(*, companies: Frame, clients: Frame, records: Frame, as_of: datet
             pl.col("day").cast(pl.Int32).cast(pl.Date).alias("visit_day"),
             "gap_days",
         )
-        .collect(engine="streaming")
     )
-    services = book.rules.select("company_no", "rule_no", "service_id")
+    services = book.rules.lazy().select("company_no", "rule_no", "service_id")
     return (
         book.with_ids(gaps)
         .join(services, on=["company_no", "rule_no"], how="left", maintain_order="left")
         .select("company_id", "client_id", "service_id", "visit_day", "gap_days")
+        .collect(engine="streaming")
     )
 
 

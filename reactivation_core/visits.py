@@ -7,7 +7,7 @@ the company only where their ids would not fit.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -24,6 +24,7 @@ _DAY_MASK = (1 << DAY_BITS) - 1
 _KEY_BITS = 62
 
 Frame = pl.DataFrame | pl.LazyFrame
+EitherFrame = TypeVar("EitherFrame", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Book:
     lowest: int
     client_ids: pl.Series | None
 
-    def with_ids(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def with_ids(self, frame: EitherFrame) -> EitherFrame:
         """`frame` (with the column client) with company_no (Int64), company_id and client_id in its place."""
         number = pl.col("client") % self.span
         client_id = number + self.lowest if self.client_ids is None else pl.lit(self.client_ids).gather(number)

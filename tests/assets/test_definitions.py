@@ -4,17 +4,24 @@ import os
 import subprocess
 import sys
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from reactivation_assets.build import build_defs
-from reactivation_assets.jobs import DAY, FEEDBACK, MIRROR
+from reactivation_assets.jobs import DAY, FEEDBACK, INTERVALS, MIRROR
+from reactivation_assets.partitions import DAILY, MONTHLY, days_before, monthly_partitions
+from reactivation_resources.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GROUPS = dict.fromkeys(DAY, "daily") | dict.fromkeys(FEEDBACK, "feedback") | dict.fromkeys(MIRROR, "mirror")
+GROUPS = {
+    **dict.fromkeys(DAY, "daily"),
+    **dict.fromkeys(FEEDBACK, "feedback"),
+    **dict.fromkeys(INTERVALS, "intervals"),
+    **dict.fromkeys(MIRROR, "mirror"),
+}
 HEAVY = [
     "pandas",
     "matplotlib",
@@ -72,11 +79,12 @@ def test_every_asset_has_its_group_an_owner_kinds_and_a_description() -> None:
         assert len(spec.description or "") > 20, key
 
 
-def test_every_daily_asset_is_cut_by_day_and_backfilled_in_one_run_with_its_contract_as_a_blocking_check() -> None:
+def test_every_daily_or_monthly_asset_is_backfilled_in_one_run_with_its_contract_as_a_blocking_check() -> None:
     graph = build_defs().resolve_asset_graph()
-    for name in (*DAY, *FEEDBACK):
+    cuts = dict.fromkeys((*DAY, *FEEDBACK), dg.DailyPartitionsDefinition)
+    for name, cut in (cuts | dict.fromkeys(INTERVALS, dg.MonthlyPartitionsDefinition)).items():
         node = graph.get(dg.AssetKey(name))
-        assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition), name
+        assert isinstance(node.partitions_def, cut), name
         assert node.backfill_policy == dg.BackfillPolicy.single_run(), name
         checks = {key.name: graph.get_check_spec(key) for key in node.check_keys}
         assert checks["contract"].blocking, name
@@ -108,6 +116,43 @@ def test_a_tick_of_the_daily_schedule_asks_for_the_day_of_the_platforms_zone_onc
         context = dg.build_schedule_context(instance=instance, scheduled_execution_time=tick, repository_def=repository)
         requests = schedule.evaluate_tick(context).run_requests
     assert [(request.run_key, request.partition_key) for request in requests] == [("2026-10-14", "2026-10-14")]
+
+
+@pytest.mark.parametrize(
+    ("daily", "monthly"),
+    [
+        ("0 10 * * *", "0 9 1 * *"),
+        ("30 1 * * *", "30 0 1 * *"),
+        ("15 0 * * *", "0 0 1 * *"),
+        ("0 0 * * *", "0 0 1 * *"),
+    ],
+)
+def test_intervals_are_learned_on_the_first_of_the_month_an_hour_before_the_daily_run(
+    monkeypatch: pytest.MonkeyPatch, daily: str, monthly: str
+) -> None:
+    monkeypatch.setenv("REACTIVATION_CRON", daily)
+    schedule = build_defs().resolve_schedule_def("learn_intervals_schedule")
+    assert (schedule.job_name, schedule.cron_schedule) == ("learn_intervals", monthly)
+    assert schedule.execution_timezone == "Europe/Moscow"
+
+
+def test_a_tick_of_the_monthly_schedule_asks_for_the_month_that_begins_once() -> None:
+    repository = build_defs().get_repository_def()
+    schedule = repository.get_schedule_def("learn_intervals_schedule")
+    tick = datetime(2026, 10, 31, 22, tzinfo=UTC)  # already November in Moscow
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=tick, repository_def=repository)
+        requests = schedule.evaluate_tick(context).run_requests
+    assert [(request.run_key, request.partition_key) for request in requests] == [("2026-11-01", "2026-11-01")]
+
+
+def test_months_begin_where_days_do_and_the_running_one_is_there() -> None:
+    keys = MONTHLY.get_partition_keys(current_time=datetime(2026, 11, 20, tzinfo=UTC))
+    assert (keys[0], keys[-1]) == ("2018-01-01", "2026-11-01")
+    assert days_before(MONTHLY, date(2018, 3, 1), 28) == [date(2018, 2, 1), date(2018, 1, 1)]
+    assert days_before(DAILY, date(2018, 3, 1), 2) == [date(2018, 2, 28), date(2018, 2, 27)]
+    middle = monthly_partitions(Settings.load(reactivation_first_day=date(2019, 5, 17)))
+    assert middle.get_first_partition_key() == "2019-05-01"
 
 
 def test_a_platform_that_is_off_has_every_schedule_and_sensor_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
