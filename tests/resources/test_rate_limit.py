@@ -405,8 +405,9 @@ def test_four_processes_together_keep_within_what_the_server_counts(redis_url: s
                 said_ready(caller)
             assert enough.wait(60)
             for caller in callers:
-                caller.communicate(input="", timeout=30)
-            assert [caller.returncode for caller in callers] == [0] * 4
+                assert caller.stdin is not None
+                caller.stdin.close()
+            assert [caller.wait(30) for caller in callers] == [0] * 4
         arrivals = [request.at for request in crm.requests]
     assert busiest(arrivals, 1) <= 5
     assert busiest(arrivals, 6) <= 20
