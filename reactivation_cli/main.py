@@ -163,6 +163,14 @@ def mirror(
     raise typer.Exit(0 if mirror_now(_settings(), company or [], as_json=as_json) else 1)
 
 
+@app.command("rebuild-history")
+def rebuild_history(as_json: Json = False) -> None:
+    """Write the lake's visit history anew from the database, whatever lies there."""
+    from reactivation_cli.history import rebuild_history as rebuild
+
+    rebuild(_settings(), as_json=as_json)
+
+
 @app.command("demo")
 def demo_command(
     days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=120)] = 14,

@@ -1,28 +1,37 @@
 """The lake: one Parquet file per asset and partition, written atomically, read lazily.
 
 `<root>/<asset>/day=2026-11-22/part.parquet` for a daily partition, `<root>/<asset>/part.parquet` for an unpartitioned asset. The root is
-a folder or an object-store URL. A file is whole or absent: on a folder it appears by rename, on an object store by its one PUT.
+a folder or an object-store URL. A file is whole or absent: on a folder it appears by rename, on an object store by its one PUT. An asset
+too large for one file keeps several under names of its own and says which belong together (visit_history.py).
 """
 
 import os
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from stat import S_ISREG
+from typing import IO, Any
 from uuid import uuid4
 
 import polars as pl
 
+PART = "part.parquet"
+DRAFT_AGE = timedelta(days=1)
+"""A draft as old as this was left behind by a writer that was killed."""
+
 
 class Lake:
-    """Reads and writes the lake's files. `root` is a folder or a URL that Polars understands (`s3://…`)."""
+    """Reads and writes the lake's files. `root` is a folder or a URL that Polars and Arrow understand (`s3://…`)."""
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
+        self._remote = "://" in root
 
-    def path(self, asset: str, day: date | None = None) -> str:
+    def path(self, asset: str, day: date | None = None, file: str = PART) -> str:
         """Where the file of `asset` (and `day`) lies."""
         folder = f"{self.root}/{asset}" if day is None else f"{self.root}/{asset}/day={day.isoformat()}"
-        return f"{folder}/part.parquet"
+        return f"{folder}/{file}"
 
     def write(
         self,
@@ -30,34 +39,76 @@ class Lake:
         frame: pl.DataFrame | pl.LazyFrame,
         day: date | None = None,
         metadata: dict[str, str] | None = None,
+        *,
+        file: str = PART,
+        row_group_size: int | None = None,
     ) -> str:
         """Replace the file of `asset` (and `day`) by `frame`; a LazyFrame is streamed. Returns the path."""
-        target = self.path(asset, day)
-        if "://" in target:
-            frame.lazy().sink_parquet(target, metadata=metadata)
+        target = self.path(asset, day, file)
+        if self._remote:
+            frame.lazy().sink_parquet(target, metadata=metadata, row_group_size=row_group_size)
             return target
-        final = Path(target)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        draft = final.with_name(f".{uuid4().hex}.tmp")
-        try:
-            with draft.open(
-                "wb"
-            ) as file:  # opened here: a frame that fails may otherwise still open its draft after we removed it
-                if isinstance(frame, pl.DataFrame):
-                    frame.write_parquet(file, metadata=metadata)
-                else:
-                    frame.sink_parquet(file, metadata=metadata)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(final)
-        finally:
-            draft.unlink(missing_ok=True)
+        with _draft(Path(target)) as draft:
+            if isinstance(frame, pl.DataFrame):
+                frame.write_parquet(draft, metadata=metadata, row_group_size=row_group_size)
+            else:
+                frame.sink_parquet(draft, metadata=metadata, row_group_size=row_group_size)
         return target
+
+    def write_bytes(self, asset: str, file: str, content: bytes) -> None:
+        """Replace the file called `file` of an unpartitioned asset."""
+        target = self.path(asset, file=file)
+        if self._remote:
+            store, place = self._store(target)
+            with store.open_output_stream(place) as stream:
+                stream.write(content)
+        else:
+            with _draft(Path(target)) as draft:
+                draft.write(content)
+
+    def read_bytes(self, asset: str, file: str) -> bytes | None:
+        """What `write_bytes` wrote; None when there is no such file."""
+        target = self.path(asset, file=file)
+        try:
+            if not self._remote:
+                return Path(target).read_bytes()
+            store, place = self._store(target)
+            with store.open_input_stream(place) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def files(self, asset: str) -> dict[str, datetime]:
+        """The files of an unpartitioned asset and when each was written, drafts left out; none when the asset is not there."""
+        folder = f"{self.root}/{asset}"
+        if self._remote:
+            from pyarrow.fs import FileSelector, FileType
+
+            store, place = self._store(folder)
+            found = store.get_file_info(FileSelector(place, allow_not_found=True))
+            return {info.base_name: info.mtime for info in found if info.type == FileType.File}
+        listed = {}
+        for path in Path(folder).glob("[!.]*"):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                state = path.stat()
+                if S_ISREG(state.st_mode):
+                    listed[path.name] = datetime.fromtimestamp(state.st_mtime, UTC)
+        return listed
+
+    def remove(self, asset: str, file: str) -> None:
+        """Delete the file called `file` of an unpartitioned asset; one that is gone is no error."""
+        target = self.path(asset, file=file)
+        with suppress(FileNotFoundError):
+            if self._remote:
+                store, place = self._store(target)
+                store.delete_file(place)
+            else:
+                Path(target).unlink()
 
     def exists(self, asset: str, day: date | None = None) -> bool:
         """Whether the file is there."""
         target = self.path(asset, day)
-        if "://" not in target:
+        if not self._remote:
             return Path(target).is_file()
         try:
             pl.read_parquet_metadata(target)
@@ -86,3 +137,31 @@ class Lake:
         """The files of those `days` that exist, as one frame; None when there is none."""
         paths = [self.path(asset, day) for day in days if self.exists(asset, day)]
         return pl.scan_parquet(paths) if paths else None
+
+    def _store(self, target: str) -> tuple[Any, str]:
+        """The object store and the place of `target` in it. Polars reads and writes frames there, but lists and removes nothing."""
+        from pyarrow.fs import FileSystem
+
+        store, place = FileSystem.from_uri(target)
+        return store, place
+
+
+@contextmanager
+def _draft(final: Path) -> Iterator[IO[bytes]]:
+    """A hidden file that becomes `final` at the end of the block, and vanishes on an error. Drafts of killed writers are cleared away."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft = final.with_name(f".{uuid4().hex}.tmp")
+    try:
+        # opened here: a frame that fails may otherwise still open its draft after we removed it
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(final)
+    finally:
+        draft.unlink(missing_ok=True)
+    oldest = datetime.now(UTC) - DRAFT_AGE
+    for left in final.parent.glob(".*.tmp"):
+        with suppress(OSError):  # another writer clears away too; a file that may not be removed is no reason to fail
+            if datetime.fromtimestamp(left.stat().st_mtime, UTC) < oldest:
+                left.unlink()

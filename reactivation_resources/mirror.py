@@ -1,12 +1,14 @@
 """What the CRM says, as frames: snapshots of the mirrored tables in the lake.
 
-A snapshot is taken from PostgreSQL only when the table's version differs from the one in the Parquet file. Version and rows are read in
-one repeatable-read transaction, so a snapshot never claims a version whose rows it lacks. Two processes that take the same snapshot at
-once do the work twice and leave one whole file. What to keep out: writing the mirror (upsert.py).
+A snapshot is written only when the table's version, or what was read, differs from what the Parquet file was made of. Version and rows
+are read in one repeatable-read transaction, so a snapshot never claims a version whose rows it lacks. Two processes that take the same
+snapshot at once do the work twice and leave one whole file. The journal, which is too large for that, is kept by visit_history.py. What
+to keep out: writing the mirror (upsert.py).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,21 +19,21 @@ from sqlalchemy import Connection, text
 from reactivation_core.intervals import INTERVAL_SOURCES, active_interval, active_interval_source
 from reactivation_resources.database.engine import Database, FrameSchema, scan_copy
 from reactivation_resources.lake import Lake
+from reactivation_resources.visit_history import VisitHistory
 
 INSTANT = pl.Datetime("us", "UTC")
-VERSION = "mirror_version"
-SORT_MEMORY = "256MB"
-"""The server's memory for putting a snapshot in order; with less it walks an index, which takes twice as long for millions of rows."""
+SOURCE = "mirror_source"
+"""Key of a snapshot's metadata: a digest of the query, and of the table's version or, where there is none, of the rows."""
+RECORDS = "records"
 
 
 @dataclass(frozen=True)
 class _Source:
-    """How one snapshot is read. `asset` is its name in the lake; small ones, whose settings change unversioned, are always read.
+    """How one snapshot is read. Small ones, whose settings change unversioned, are always read, and written when they differ.
 
-    `derive` works out from the rows what is a rule of the core.
+    `derive` works out from the stored rows what is a rule of the core.
     """
 
-    asset: str
     query: str
     schema: FrameSchema
     always: bool = False
@@ -51,12 +53,12 @@ def _with_active_interval(rules: pl.LazyFrame) -> pl.LazyFrame:
 
 _SOURCES = {
     "companies": _Source(
-        "companies",
         "SELECT company_id, title, business_type, timezone, country, currency, phone, language, enabled AND crm_status = 'active', consent_basis, exported_at,"
         " crm_source, tone, daily_limit_mode, manual_daily_limit, sending_hour_from, sending_hour_to,"
         " array_to_string(sending_days, '|'), include_slots_in_message, max_slots_to_offer, conversion_threshold, holdout_percent,"
         " personal_factor, max_days_inactive, min_days_since_visit"
-        " FROM companies JOIN reactivation_settings USING (company_id) ORDER BY company_id",
+        " FROM companies JOIN reactivation_settings USING (company_id)"
+        " WHERE load_started_at IS NULL OR changed_after IS NOT NULL ORDER BY company_id",
         {
             "company_id": pl.Int64, "title": pl.String, "business_type": pl.String, "timezone": pl.String, "country": pl.String,
             "currency": pl.String, "phone": pl.String, "language": pl.String, "enabled": pl.Boolean, "consent_basis": pl.String,
@@ -69,7 +71,6 @@ _SOURCES = {
         always=True,
     ),
     "services": _Source(
-        "services",
         "SELECT company_id, service_id, title, category, (list_price * 100)::bigint, duration_s, active"
         " FROM services ORDER BY company_id, service_id",
         {
@@ -78,7 +79,6 @@ _SOURCES = {
         },
     ),
     "staff": _Source(
-        "staff",
         "SELECT company_id, staff_id, name, phone, active, array_to_string(service_ids, '|') FROM staff ORDER BY company_id, staff_id",
         {
             "company_id": pl.Int64, "staff_id": pl.Int64, "name": pl.String, "phone": pl.String, "active": pl.Boolean,
@@ -86,7 +86,6 @@ _SOURCES = {
         },
     ),
     "clients": _Source(
-        "clients",
         "SELECT company_id, client_id, name, phone, mailing_refused, blacklisted, consent, deleted"
         " FROM clients ORDER BY company_id, client_id",
         {
@@ -94,18 +93,7 @@ _SOURCES = {
             "blacklisted": pl.Boolean, "consent": pl.Boolean, "deleted": pl.Boolean,
         },
     ),
-    "records": _Source(
-        "visits",
-        "SELECT company_id, client_id, record_id, line, starts_at, staff_id, service_id, (price * 100)::bigint, status, deleted, created_at"
-        " FROM record_lines ORDER BY company_id, client_id, starts_at, record_id, line",
-        {
-            "company_id": pl.Int64, "client_id": pl.Int64, "record_id": pl.Int64, "line": pl.Int16, "starts_at": INSTANT,
-            "staff_id": pl.Int64, "service_id": pl.Int64, "price_minor": pl.Int64, "status": pl.String, "deleted": pl.Boolean,
-            "created_at": INSTANT,
-        },
-    ),
     "rules": _Source(
-        "rules",
         f"SELECT company_id, service_id, {', '.join(INTERVAL_SOURCES.values())}, retry_interval_days, max_attempts,"  # noqa: S608 - names of the core
         " array_to_string(discount_progression, '|'), active FROM service_reactivation_rules ORDER BY company_id, service_id",
         {
@@ -124,40 +112,53 @@ class Mirror:
     def __init__(self, database: Database, lake: Lake) -> None:
         self.database = database
         self.lake = lake
+        self.history = VisitHistory(database, lake)
 
     def snapshot(self, name: str) -> pl.LazyFrame:
         """The present rows of `companies` (with each salon's settings), `services`, `staff`, `clients`, `records` or `rules`.
 
-        Rows are sorted by key, records by company, client and time. The rows lie in the lake, which is brought up to date first; the asset
-        of `records` is called `visits` there. Raises ValueError for another name.
+        Rows are sorted by key, records by company, client and time. A company whose first load has not ended is left out of `companies`, a
+        record without a client out of `records`. The rows lie in the lake, which is brought up to date first. Raises ValueError for another name.
         """
+        if name == RECORDS:
+            return self.history.refresh()
         if name not in _SOURCES:
-            raise ValueError(f"snapshot {name!r}: not one of {', '.join(_SOURCES)}")
-        source = _SOURCES[name]
+            raise ValueError(f"snapshot {name!r}: not one of {', '.join((*_SOURCES, RECORDS))}")
         if name == "companies":
             self._give_settings()
+        source = _SOURCES[name]
         with self.database.begin() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-            connection.execute(text(f"SET LOCAL work_mem = '{SORT_MEMORY}'"))
-            version = _version(connection, name)
-            if source.always or version is None or self.lake.metadata(source.asset).get(VERSION) != version:
-                self._export(connection, source, version or "none")
-        return self.lake.scan(source.asset)
+            version = None if source.always else _version(connection, name)
+            there = self.lake.metadata(name).get(SOURCE)
+            if version is None or there != _digest(source.query, version):
+                self._export(connection, name, source, version, there)
+        return source.derive(self.lake.scan(name))
 
-    def _export(self, connection: Connection, source: _Source, version: str) -> None:
+    def location(self, name: str) -> str:
+        """Where the snapshot `name` lies in the lake."""
+        return self.history.location if name == RECORDS else self.lake.path(name)
+
+    def _export(
+        self, connection: Connection, name: str, source: _Source, version: bytes | None, there: str | None
+    ) -> None:
         psycopg: Any = connection.connection.driver_connection
         with TemporaryDirectory(prefix="reactivation-mirror-") as folder:
             rows = Path(folder) / "rows.csv"
+            content = sha256()
             with (
                 rows.open("wb") as file,
                 psycopg.cursor() as cursor,
                 cursor.copy(f"COPY ({source.query}) TO STDOUT (FORMAT csv)") as copy,
             ):
                 for chunk in copy:
+                    content.update(chunk)
                     file.write(chunk)
-            empty = not rows.stat().st_size
-            frame = pl.LazyFrame(schema=source.schema) if empty else scan_copy(rows, source.schema)
-            self.lake.write(source.asset, source.derive(frame), metadata={VERSION: version})
+            made_of = _digest(source.query, version or content.digest())
+            if made_of != there:
+                empty = not rows.stat().st_size
+                frame = pl.LazyFrame(schema=source.schema) if empty else scan_copy(rows, source.schema)
+                self.lake.write(name, frame, metadata={SOURCE: made_of})
 
     def _give_settings(self) -> None:
         """A company nobody has set up yet gets the default settings: off, until the salon turns it on."""
@@ -171,7 +172,12 @@ class Mirror:
             )
 
 
-def _version(connection: Connection, name: str) -> str | None:
+def _version(connection: Connection, name: str) -> bytes | None:
     """The table's version; None when nothing has been written to it through the doors of the mirror."""
     found = connection.execute(text("SELECT version FROM mirror_versions WHERE name = :name"), {"name": name}).scalar()
-    return None if found is None else str(found)
+    return None if found is None else str(found).encode()
+
+
+def _digest(query: str, content: bytes) -> str:
+    """What a snapshot is made of. The query is a part of it: another release may ask for other columns."""
+    return sha256(query.encode() + b"\0" + content).hexdigest()

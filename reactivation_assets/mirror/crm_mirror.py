@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from reactivation_assets.daily_frames import OWNERS
@@ -76,11 +77,8 @@ def crm_mirror(
             "calls": dict(report.calls),
         }
         if scope is None:
-            platform.mirror.snapshot(snapshot)
-            metadata |= {
-                "dagster/row_count": platform.lake.rows(asset),
-                "dagster/uri": platform.lake.path(asset),
-            }
+            rows = platform.mirror.snapshot(snapshot).select(pl.len()).collect().item()
+            metadata |= {"dagster/row_count": rows, "dagster/uri": platform.mirror.location(snapshot)}
         yield dg.MaterializeResult(
             asset_key=asset,
             metadata=metadata,

@@ -1,15 +1,16 @@
 """A file of the lake is whole or absent."""
 
+import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from reactivation_resources.lake import Lake
+from reactivation_resources.lake import DRAFT_AGE, Lake
 
 DAY = date(2026, 11, 22)
 FRAME = pl.DataFrame({"company_id": [1, 2], "name": ["Анна", None]}, schema={"company_id": pl.Int64, "name": pl.String})
@@ -77,6 +78,41 @@ def test_a_frame_that_cannot_be_computed_leaves_the_old_file_and_no_draft(lake: 
         lake.write("plan", broken, DAY)
     assert_frame_equal(lake.scan("plan", DAY).collect(), FRAME)
     assert [file.name for file in Path(lake.path("plan", DAY)).parent.iterdir()] == ["part.parquet"]
+
+
+@pytest.fixture(params=["folder", "url"])
+def any_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    (tmp_path / "visits").mkdir()
+    return Lake(str(tmp_path) if request.param == "folder" else tmp_path.as_uri())
+
+
+def test_an_asset_of_several_files_lists_and_removes_them(any_lake: Lake) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    assert any_lake.files("nothing") == {}
+    any_lake.write("visits", FRAME, file="1.parquet")
+    any_lake.write("visits", FRAME.lazy(), file="2.parquet", row_group_size=1)
+    assert any_lake.read_bytes("visits", "list.json") is None
+    any_lake.write_bytes("visits", "list.json", b"[1]")
+    any_lake.write_bytes("visits", "list.json", b"[1, 2]")
+    assert any_lake.read_bytes("visits", "list.json") == b"[1, 2]"
+    found = any_lake.files("visits")
+    assert set(found) == {"1.parquet", "2.parquet", "list.json"}
+    assert all(before < written < datetime.now(UTC) + timedelta(seconds=1) for written in found.values())
+    for _ in range(2):
+        any_lake.remove("visits", "1.parquet")
+        assert set(any_lake.files("visits")) == {"2.parquet", "list.json"}
+
+
+def test_drafts_of_killed_writers_are_cleared_away_when_they_are_old(lake: Lake) -> None:
+    lake.write("plan", FRAME)
+    folder = Path(lake.path("plan")).parent
+    for name, age in ((".old.tmp", DRAFT_AGE * 2), (".young.tmp", DRAFT_AGE / 2)):
+        (folder / name).touch()
+        written = (datetime.now(UTC) - age).timestamp()
+        os.utime(folder / name, (written, written))
+    lake.write("plan", FRAME)
+    assert {path.name for path in folder.iterdir()} == {"part.parquet", ".young.tmp"}
+    assert set(lake.files("plan")) == {"part.parquet"}
 
 
 KILLED_AT_WORK = """

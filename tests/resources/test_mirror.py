@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from reactivation_resources.database.engine import Database
 from reactivation_resources.lake import Lake
-from reactivation_resources.mirror import VERSION, Mirror
+from reactivation_resources.mirror import Mirror
 from reactivation_resources.upsert import bump, replace_record_lines, upsert
 
 AT = datetime(2026, 11, 1, 9, 30, tzinfo=UTC)
@@ -65,14 +65,17 @@ def version(database: Database, name: str) -> int | None:
         return connection.execute(text("SELECT version FROM mirror_versions WHERE name = :n"), {"n": name}).scalar()
 
 
-def test_records_come_sorted_with_minor_units_and_utc_instants(mirror: Mirror, database: Database) -> None:
+def file_of(mirror: Mirror, name: str) -> int:
+    return Path(mirror.location(name)).stat().st_ino
+
+
+def test_records_of_clients_come_sorted_with_minor_units_and_utc_instants(mirror: Mirror, database: Database) -> None:
     with database.begin() as connection:
         upsert(connection, "record_lines", lines((9, 0, 5, LATER, "12.34"), (8, 0, 5, AT, None), (7, 0, None, AT, "0")))
     frame = mirror.snapshot("records").collect()
     assert frame.select("client_id", "record_id", "starts_at", "price_minor", "deleted").rows() == [
         (5, 8, AT, None, False),
         (5, 9, LATER, 1234, False),
-        (None, 7, AT, 0, False),
     ]
     assert frame.schema["line"] == pl.Int16
 
@@ -131,19 +134,68 @@ def test_lines_that_vanished_from_a_record_are_deleted_and_other_records_are_lef
 
 
 def test_a_snapshot_is_taken_again_only_when_the_version_moved(mirror: Mirror, database: Database) -> None:
+    one = pl.DataFrame({"company_id": 1, "client_id": 5, "name": "A"})
     with database.begin() as connection:
-        upsert(connection, "record_lines", lines((1, 0, 5, AT, "1")))
-    assert mirror.snapshot("records").collect().height == 1
-    path = Path(mirror.lake.path("visits"))
-    written = path.stat().st_ino
+        upsert(connection, "clients", one)
+    assert mirror.snapshot("clients").collect()["name"].to_list() == ["A"]
+    written = file_of(mirror, "clients")
     with database.begin() as connection:
-        connection.execute(text("UPDATE record_lines SET client_id = 6"))  # behind the mirror's back
-    assert mirror.snapshot("records").collect()["client_id"].to_list() == [5]
-    assert path.stat().st_ino == written
+        connection.execute(text("UPDATE clients SET name = 'B'"))  # behind the mirror's back
+        upsert(connection, "clients", one.with_columns(name=pl.lit("B")))  # nothing new
+    assert mirror.snapshot("clients").collect()["name"].to_list() == ["A"]
+    assert file_of(mirror, "clients") == written
     with database.begin() as connection:
-        bump(connection, "records")
-    assert mirror.snapshot("records").collect()["client_id"].to_list() == [6]
-    assert mirror.lake.metadata("visits")[VERSION] == str(version(database, "records"))
+        bump(connection, "clients")
+    assert mirror.snapshot("clients").collect()["name"].to_list() == ["B"]
+    assert file_of(mirror, "clients") != written
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("companies", "UPDATE reactivation_settings SET tone = 'casual' WHERE company_id = 2"),
+        ("companies", "UPDATE companies SET title = 'Another' WHERE company_id = 2"),
+        ("rules", "UPDATE service_reactivation_rules SET manual_interval = 11"),
+    ],
+)
+def test_a_snapshot_without_a_version_is_written_again_only_when_its_rows_differ(
+    mirror: Mirror, database: Database, name: str, change: str
+) -> None:
+    with database.begin() as connection:
+        rule = {"company_id": 1, "service_id": 7, "default_interval": 28, "discount_progression": [[5]]}
+        upsert(connection, "service_reactivation_rules", pl.DataFrame(rule))
+    before = mirror.snapshot(name).collect()
+    written = file_of(mirror, name)
+    with database.begin() as connection:
+        bump(connection, "companies", "rules")
+        connection.execute(text("UPDATE companies SET changed_after = now()"))  # not a part of any snapshot
+    assert_frame_equal(mirror.snapshot(name).collect(), before)
+    assert file_of(mirror, name) == written
+    with database.begin() as connection:
+        connection.execute(text(change))
+    assert not mirror.snapshot(name).collect().equals(before)
+    assert file_of(mirror, name) != written
+
+
+@pytest.mark.parametrize("name", ["companies", "clients"])
+def test_a_snapshot_that_another_query_made_is_taken_again(mirror: Mirror, database: Database, name: str) -> None:
+    with database.begin() as connection:
+        upsert(connection, "clients", pl.DataFrame({"company_id": 1, "client_id": 5, "name": "A"}))
+    present = mirror.snapshot(name).collect()
+    metadata = mirror.lake.metadata(name)
+    mirror.lake.write(
+        name, present.select("company_id"), metadata={key: f"{value}0" for key, value in metadata.items()}
+    )
+    assert_frame_equal(mirror.snapshot(name).collect(), present)
+
+
+def test_a_company_whose_first_load_has_not_ended_is_left_out(mirror: Mirror, database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("UPDATE companies SET load_started_at = now() WHERE company_id = 2"))
+    assert mirror.snapshot("companies").collect()["company_id"].to_list() == [1]
+    with database.begin() as connection:
+        connection.execute(text("UPDATE companies SET changed_after = now() WHERE company_id = 2"))
+    assert mirror.snapshot("companies").collect()["company_id"].to_list() == [1, 2]
 
 
 def test_a_change_that_is_not_committed_is_in_neither_the_rows_nor_the_version(
