@@ -21,6 +21,7 @@ STEADY = Check(
     blocking=False,
 )
 JUMP = 1.5
+_LISTED = 20
 _SERVICE = ["company_id", "service_id"]
 
 
@@ -31,6 +32,7 @@ def service_intervals(context: dg.AssetExecutionContext, platform: PlatformParam
     From fifty gaps on the median is the service's historical interval. The running month gives it to the rules; another month changes none.
     """
     lake = platform.lake
+    titles = platform.mirror.snapshot("services").select(*_SERVICE, "title").collect()
 
     def compute(month: date) -> pl.DataFrame:
         month_start(platform.calendar, month)  # refuses a month that has not begun
@@ -50,8 +52,8 @@ def service_intervals(context: dg.AssetExecutionContext, platform: PlatformParam
         context,
         lake,
         compute,
-        describe=_describe,
-        picture=lambda month, frame: _picture(platform, month, frame),
+        describe=lambda frame: _describe(frame.join(titles, on=_SERVICE, how="left")),
+        picture=lambda month, frame: _picture(month, frame.join(titles, on=_SERVICE)),
         checks=[Check(STEADY.name, STEADY.description, steady, blocking=False)],
         apply=lambda month, frame: _apply(platform, month, frame),
     )
@@ -73,26 +75,25 @@ def _apply(platform: Platform, month: date, frame: pl.DataFrame) -> dict[str, An
         "rules with a historical interval": learned.historical,
         "rules changed": learned.changed,
         "rules that lack an interval": lacking.height,
-        "lacking": markdown_table(lacking.select("company_id", "service_id", "title", "default_interval").head(20)),
+        "lacking": markdown_table(lacking.select(*_SERVICE, "title", "default_interval").head(_LISTED)),
     }
 
 
-def _describe(frame: pl.DataFrame) -> dict[str, Any]:
-    services = frame.filter(pl.col("service_id").is_not_null())
-    most = frame.sort("gaps", "company_id", "service_id", descending=[True, False, False]).head(20)
+def _describe(titled: pl.DataFrame) -> dict[str, Any]:
+    services = titled.filter(pl.col("service_id").is_not_null())
+    most = titled.sort("gaps", *_SERVICE, descending=[True, False, False]).head(_LISTED)
+    named = pl.when(pl.col("service_id").is_null()).then(pl.lit("any service")).otherwise("title").alias("title")
     return {
         "services": services.height,
         "services with enough gaps": services.height - services["historical_days"].null_count(),
-        "intervals": markdown_table(most.with_columns(pl.selectors.float().round(2))),
+        "intervals": markdown_table(most.with_columns(named, pl.selectors.float().round(2))),
     }
 
 
-def _picture(platform: Platform, month: date, frame: pl.DataFrame) -> str:
+def _picture(month: date, titled: pl.DataFrame) -> str:
     """The historical intervals of the services with the most gaps, the shortest first."""
-    services = platform.mirror.snapshot("services").select(*_SERVICE, "title").collect()
     most = (
-        frame.drop_nulls("historical_days")
-        .join(services, on=_SERVICE)
+        titled.drop_nulls("historical_days")
         .sort("gaps", *_SERVICE, descending=[True, False, False])
         .head(MAX_TICKS)
         .sort("historical_days", *_SERVICE)
