@@ -141,22 +141,24 @@ def line_frame(company_id: int, records: Sequence[RecordCard]) -> pl.DataFrame:
         for number, line in enumerate(card.lines or (None,))
         if number == 0 or card.client_id is not None
     ]
-    prices = [None if line is None else str(line.price) for _, _, line in rows]  # Decimals are built ten times slower
-    columns: Mapping[str, Sequence[object] | pl.Series] = {
-        "company_id": [company_id] * len(rows),
-        "record_id": [card.id for card, _, _ in rows],
-        "line": [number for _, number, _ in rows],
-        "client_id": [card.client_id for card, _, _ in rows],
-        "starts_at": [(card.starts_local - _EPOCH) // _MICROSECOND for card, _, _ in rows],
-        "staff_id": [card.staff_id for card, _, _ in rows],
-        "service_id": [None if line is None else line.service_id for _, _, line in rows],
+    # Numbers and texts are turned into instants and amounts in whole columns: value by value that takes ten times as long.
+    starts = [(card.starts_local - _EPOCH) // _MICROSECOND for card, _, _ in rows]
+    made = [(card.created_at - _EPOCH_UTC) // _MICROSECOND for card, _, _ in rows]
+    prices = [None if line is None else str(line.price) for _, _, line in rows]
+    columns = {
+        "company_id": pl.Series([company_id], dtype=pl.Int64).new_from_index(0, len(rows)),
+        "record_id": pl.Series([card.id for card, _, _ in rows], dtype=pl.Int64),
+        "line": pl.Series([number for _, number, _ in rows], dtype=pl.Int16),
+        "client_id": pl.Series([card.client_id for card, _, _ in rows], dtype=pl.Int64),
+        "starts_at": pl.Series(starts, dtype=pl.Int64).cast(pl.Datetime("us")),
+        "staff_id": pl.Series([card.staff_id for card, _, _ in rows], dtype=pl.Int64),
+        "service_id": pl.Series([None if line is None else line.service_id for _, _, line in rows], dtype=pl.Int64),
         "price": pl.Series(prices, dtype=pl.String).cast(pl.Decimal(14, 2)),
-        "status": [STATUS[card.attendance] for card, _, _ in rows],
-        "deleted": [card.deleted for card, _, _ in rows],
-        "created_at": [(card.created_at - _EPOCH_UTC) // _MICROSECOND for card, _, _ in rows],
+        "status": pl.Series([STATUS[card.attendance] for card, _, _ in rows], dtype=pl.String),
+        "deleted": pl.Series([card.deleted for card, _, _ in rows], dtype=pl.Boolean),
+        "created_at": pl.Series(made, dtype=pl.Int64).cast(_INSTANT),
     }
-    counted = dict(LINES) | {"starts_at": pl.Int64, "created_at": pl.Int64}
-    return pl.DataFrame(columns, schema=counted).cast({"starts_at": pl.Datetime("us"), "created_at": _INSTANT})
+    return pl.DataFrame(columns)
 
 
 def in_utc(lines: pl.DataFrame, zone: str) -> pl.DataFrame:

@@ -29,10 +29,10 @@ from reactivation_resources.yclients.errors import ListingChangedError, Malforme
 from reactivation_resources.yclients.models import Cards, ClientCard, Rejected
 
 MOST_CARDS = 20_000
-"""Journal rows that are read in one go: a hundred pages, and what is held in memory before it is stored."""
+"""Journal rows that are read in one go: some hundred pages, and what is held in memory before it is stored."""
 
 WINDOW_DAYS = 31
-FEW, MANY = 2_000, 8_000
+FEW, MANY = 4_000, 16_000
 """Journal rows of a window below which the next one is twice as long, and above which it is half as long."""
 
 KINDS = ("services", "categories", "staff", "clients", "records")

@@ -25,14 +25,15 @@ VERSION_OF = {
 }
 """Tables whose changes their writers count, and the name under which `mirror_versions` does so."""
 
+# Rows of the target are found by their key, one by one: OFFSET 0 keeps the planner from reading a large table for a small batch.
 _VANISHED_LINES = """
-DELETE FROM record_lines t USING (
-  SELECT DISTINCT company_id, record_id FROM staging_record_lines
-  UNION SELECT * FROM unnest(CAST(:companies AS bigint[]), CAST(:records AS bigint[]))
-) r(company_id, record_id)
-WHERE t.company_id = r.company_id AND t.record_id = r.record_id
-  AND NOT EXISTS (SELECT FROM staging_record_lines s
-                  WHERE s.company_id = t.company_id AND s.record_id = t.record_id AND s.line = t.line)
+DELETE FROM record_lines WHERE ctid = ANY(ARRAY(
+  SELECT past.ctid FROM (
+    SELECT company_id, record_id, max(line) AS last FROM staging_record_lines GROUP BY company_id, record_id
+    UNION ALL SELECT company_id, record_id, -1 FROM unnest(CAST(:companies AS bigint[]), CAST(:records AS bigint[])) AS emptied(company_id, record_id)
+  ) r CROSS JOIN LATERAL (
+    SELECT t.ctid FROM record_lines t WHERE t.company_id = r.company_id AND t.record_id = r.record_id AND t.line > r.last OFFSET 0
+  ) past))
 """
 
 
@@ -73,7 +74,7 @@ def merge_rows(connection: Connection, table: str, frame: pl.DataFrame, insert_o
 
 
 def replace_record_lines(connection: Connection, frame: pl.DataFrame, emptied: pl.DataFrame | None = None) -> int:
-    """`merge_rows` of record lines; lines of the same records that the frame lacks are deleted. Returns how many rows changed.
+    """`merge_rows` of record lines; lines of the same records after their last one are deleted. Returns how many rows changed.
 
     `emptied` (company_id, record_id) are records that have no lines any more.
     """
@@ -131,7 +132,6 @@ class Staging:
 
     def merge(self, insert_only: Collection[str] = ()) -> int:
         """Insert or update what differs from the table; columns `insert_only` are neither compared nor updated. Returns the changes."""
-        self.connection.execute(text(f"ANALYZE {self.name}"))
         same_key = " AND ".join(f"t.{key} = s.{key}" for key in self.keys)
         values = [name for name in self.columns if name not in self.keys and name not in insert_only]
         same = f" AND ({_of('t', values)}) IS NOT DISTINCT FROM ({_of('s', values)})" if values else ""
@@ -139,7 +139,7 @@ class Staging:
         # in key order: the index grows at its end, and two writers of the same rows wait for each other rather than deadlock
         merge = f"""
             INSERT INTO {self.table} ({", ".join(self.columns)}) SELECT {_of("s", self.columns)} FROM {self.name} s
-            WHERE NOT EXISTS (SELECT FROM {self.table} t WHERE {same_key}{same})
+            WHERE NOT EXISTS (SELECT FROM {self.table} t WHERE {same_key}{same} OFFSET 0)
             ORDER BY {_of("s", self.keys)}
             ON CONFLICT ({", ".join(self.keys)}) DO {f"UPDATE SET {update}" if update else "NOTHING"}
         """  # noqa: S608 - the names are those of the models

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,11 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from reactivation_core.inactivity import InactivityInputs, detect_inactive
 from reactivation_resources import crm_sync
 from reactivation_resources.crm_merge import companies_behind
 from reactivation_resources.crm_pull import Pull, wall_time
 from reactivation_resources.crm_sync import OVERLAP
 from reactivation_resources.database.engine import Database
+from reactivation_resources.lake import Lake
+from reactivation_resources.mirror import Mirror
+from tests.core.books import frame
 from tests.resources.crm_books import (
     NOW,
     TABLES,
@@ -235,6 +240,32 @@ def test_a_group_event_with_a_client_is_a_visit_like_any(database: Database, crm
     books.open(1, records=[record(id=70, activity_id=5), record(id=71, activity_id=5, client=None)])
     sync(database, crm)
     assert rows(database, "SELECT record_id, status FROM record_lines") == [(70, "attended")]
+
+
+def test_a_visit_of_several_records_is_one_visit_to_the_detection(
+    database: Database, crm: CrmServer, books: Books, tmp_path: Path
+) -> None:
+    add_company(database, 1)
+    day = "2026-09-01"
+    books.open(
+        1,
+        services=[service(), service(id=10), service(id=11)],
+        records=[
+            record(id=70, visit_id=5, date=f"{day} 10:00:00", services=[{"id": 9}, {"id": 11}]),
+            record(id=71, visit_id="5", date=f"{day} 11:00:00", services=[{"id": 10}], staff_id=6),
+            record(id=72, visit_id=5, date=f"{day} 12:00:00"),
+        ],
+    )
+    sync(database, crm)
+    execute(
+        database,
+        "INSERT INTO service_reactivation_rules (company_id, service_id, manual_interval) VALUES (1, 9, 30), (1, 10, 30)",
+    )
+    mirror = Mirror(database, Lake(str(tmp_path)))
+    known = {name: mirror.snapshot(name) for name in ("companies", "services", "staff", "clients", "records", "rules")}
+    nothing = {name: frame(name, []) for name in ("campaigns", "suppressions", "pauses")}
+    found = detect_inactive(InactivityInputs(**known, **nothing), NOW)
+    assert found.select("client_id", "visits", "service_visits", "days_since").rows() == [(16, 1, 1, 82)]
 
 
 # ---------------------------------------------------------------- cards that cannot be read
