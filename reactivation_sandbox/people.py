@@ -61,7 +61,8 @@ def tastes_of(dice: Dice, salon: Salon, client_id: int) -> Tastes:
     """Invent the hidden tastes of a client of this salon."""
     key = (salon.company_id, client_id)
     service = salon.services[_weighted(dice, list(salon.services), *key)]
-    able = salon.offering(frozenset({service.service_id}))
+    # a new service is nobody's until somebody is hired for it
+    able = salon.offering(frozenset({service.service_id})) or list(salon.staff.values())
     extras = [s for s in salon.services if s != service.service_id]
     return Tastes(
         service_id=service.service_id,

@@ -236,3 +236,9 @@ def test_a_shuffled_town_lives_on(town: Town, crm: httpx.Client) -> None:
         rows = pages(crm, f"/records/{company}", with_deleted=1)
         assert [row["id"] for row in rows] == [row["record_id"] for row in book["records"]]
         assert {row["id"] for row in pages(crm, f"/clients/{company}")} == {row["client_id"] for row in book["clients"]}
+
+
+def test_somebody_new_may_like_a_service_that_nobody_does_yet(town: Town) -> None:
+    services = [op("add_service", title=f"Новая услуга {number}", price=100.0, minutes=30) for number in range(12)]
+    newcomers = [op("new_client", name="Новая", phone=f"+7900500{number:04d}") for number in range(40)]
+    assert len(town.edit(*services, *newcomers)) == 52
