@@ -15,7 +15,8 @@ import anyio
 import polars as pl
 
 from reactivation_core.local_time import local_to_instant
-from reactivation_core.slot_demand import MEMBER, QUESTION, QUESTIONS_SCHEMA, SLOTS_SCHEMA, Known, SlotDemand
+from reactivation_core.slot_demand import SlotDemand
+from reactivation_core.slot_round import MEMBER, QUESTION, QUESTIONS_SCHEMA, SLOTS_SCHEMA, Known
 from reactivation_resources.yclients.errors import CrmError
 from reactivation_resources.yclients.models import BookDates, BookTime
 

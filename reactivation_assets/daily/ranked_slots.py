@@ -91,7 +91,7 @@ def ranked_slots(context: dg.AssetExecutionContext, platform: PlatformParam) -> 
 def _offer(platform: Platform, day: date) -> DaySlots | None:
     """Look up and store slots for planned campaigns that have none yet; None when there are none. Returns what the CRM said."""
     log, mirror = platform.campaign_log, platform.mirror
-    companies = mirror.snapshot("companies").filter(pl.col("include_slots_in_message")).collect()
+    companies = mirror.snapshot("companies").filter("enabled", "include_slots_in_message").collect()
     served = [
         company
         for company, source in companies.select("company_id", "crm_source").iter_rows()

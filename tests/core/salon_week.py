@@ -8,7 +8,8 @@ import polars as pl
 from hypothesis import strategies as st
 
 from reactivation_core.local_time import local_to_instant
-from reactivation_core.slot_demand import MEMBER, QUESTION, SLOTS_SCHEMA, Known, SlotDemand
+from reactivation_core.slot_demand import SlotDemand
+from reactivation_core.slot_round import MEMBER, QUESTION, SLOTS_SCHEMA, Known
 
 T = datetime(2026, 11, 23, 7, tzinfo=UTC)  # Monday 10:00 in Moscow, 2:00 in Toronto
 TODAY = date(2026, 11, 23)

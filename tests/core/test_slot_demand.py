@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactivation_core.slot_demand import QUESTION, Known
+from reactivation_core.slot_round import QUESTION, Known
 from tests.core.salon_week import ANNA, CUT, DYE, OLGA, TODAY, VERA, SalonWeek, Taste, salon_weeks
 
 ALL_DAY = (10, 12, 14, 16, 18)
