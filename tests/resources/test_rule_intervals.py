@@ -102,6 +102,18 @@ def test_only_the_companies_named_learn(platform: Platform) -> None:
     assert historical(platform, 2)[CUT] == 40
 
 
+def test_a_salon_whose_first_load_has_not_ended_learns_when_it_has(platform: Platform) -> None:
+    open_salon(platform.database, 1, {CUT: 50})
+    with platform.database.begin() as connection:
+        connection.execute(text("UPDATE companies SET load_started_at = now()"))
+    assert learn_intervals(platform, [1]).rules == 0
+    assert historical(platform)[CUT] is None
+    with platform.database.begin() as connection:
+        connection.execute(text("UPDATE companies SET changed_after = now()"))
+    learn_intervals(platform, [1])
+    assert historical(platform)[CUT] == 40
+
+
 def test_what_came_after_the_month_began_is_left_for_the_next(platform: Platform) -> None:
     open_salon(platform.database, 1, {CUT: 50}, last=datetime(2026, 10, 31, 20, 59, tzinfo=UTC))  # 23:59 in Moscow
     open_salon(platform.database, 2, {CUT: 50}, last=datetime(2026, 10, 31, 21, 1, tzinfo=UTC))
