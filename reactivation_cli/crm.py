@@ -205,7 +205,7 @@ def _print_salon(
 
 def _print_report(report: SyncReport) -> None:
     table = Table(
-        "table", "changed rows", title=f"{report.companies:,} companies, {report.calls.total():,} calls to the CRM"
+        "table", "changed rows", title=f"companies: {report.companies:,}, calls to the CRM: {report.calls.total():,}"
     )
     for name in ("companies", "services", "staff", "clients", "records"):
         table.add_row(name, f"{report.changed[name]:,}")

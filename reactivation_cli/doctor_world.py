@@ -85,11 +85,17 @@ def companies(platform: Platform) -> Iterator[Finding]:
         yield warning(
             "salons", f"reactivation is off in company {_some(off)}", "Turn `enabled` on when the salon wants it."
         )
-    cut = [row.company_id for row in rows if row.crm_status != "active"]
+    cut = [row.company_id for row in rows if row.crm_status in ("frozen", "no_access")]
     if cut:
         yield warning(
             "salons", f"the CRM refuses company {_some(cut)}", "Ask the salon to renew the licence or the access."
         )
+    gone = [row.company_id for row in rows if row.crm_status in ("uninstalled", "suspended")]
+    if gone:
+        advice = (
+            "Its mirror stands still and nothing is sent. After a new installation: `reactivation connect COMPANY`."
+        )
+        yield warning("salons", f"the marketplace has stopped our application in company {_some(gone)}", advice)
     yield ok("salons", f"{len(rows)} known, {len(rows) - len(off)} of them enabled")
 
 
@@ -262,7 +268,7 @@ def inbox(platform: Platform) -> Iterator[Finding]:
             "inbox", f"{row.waiting} replies wait to be read", "Start `reactivation up`: its daemon reads them."
         )
     if row.malformed:
-        advice = "GET /inbox/COMPANY with kind=malformed shows them; WAHA's version may have changed its events."
+        advice = "The table inbox shows them, those of a salon GET /inbox/COMPANY too; the gateway or the CRM may have changed its events."
         yield warning("inbox", f"{row.malformed} events of the last week could not be read", advice)
     if not row.waiting and not row.malformed:
         yield ok("inbox", f"{row.stored} events stored, none waits")

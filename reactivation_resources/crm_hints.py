@@ -132,9 +132,10 @@ def store_hints(database: Database, raw: bytes, received_at: datetime) -> Stored
     told = list(read_events(raw))
     rows: dict[str, Row] = {}
     with database.begin() as connection:
-        # in one order for all calls, so that two of them never wait for each other
+        # All calls lock in one order (companies, rows of the inbox, the version), so that two of them never wait for each other.
+        moved = False
         for callback in sorted((item for item in told if isinstance(item, Lifecycle)), key=lambda item: item.salon_id):
-            rows |= _called_back(connection, callback, received_at)
+            moved |= _called_back(connection, callback, received_at, rows)
         events = [item for item in told if isinstance(item, Event)]
         room = _Room(connection, events)
         for event in events:
@@ -143,6 +144,8 @@ def store_hints(database: Database, raw: bytes, received_at: datetime) -> Stored
             if isinstance(item, Unreadable):
                 rows |= _malformed(item)
         new = _insert(connection, rows, received_at)
+        if moved:
+            bump(connection, "companies")
     return StoredHints(new=new, duplicates=len(told) - new)
 
 
@@ -190,10 +193,12 @@ def _malformed(item: Unreadable) -> dict[str, Row]:
     return {f"malformed:{place}": row}
 
 
-def _called_back(connection: Connection, callback: Lifecycle, at: datetime) -> dict[str, Row]:
-    """Let a callback of the marketplace take effect. One that changes nothing, for it came twice, tells nobody anything."""
+def _called_back(connection: Connection, callback: Lifecycle, at: datetime, rows: dict[str, Row]) -> bool:
+    """Let a callback of the marketplace take effect and add what is stored of it to `rows`.
+
+    Returns whether the company's status has changed: a callback that comes twice tells nobody anything.
+    """
     company, (status, before, words) = callback.salon_id, _CALLBACKS[callback.event]
-    known = connection.execute(text(_KNOWN), {"company": company}).one_or_none()
     row = {
         "kind": "crm",
         "company_id": company,
@@ -201,19 +206,18 @@ def _called_back(connection: Connection, callback: Lifecycle, at: datetime) -> d
         "payload": {"resource": "application", "resource_id": callback.application_id, "status": callback.event},
         "processed": True,
     }
-    if known is None:
-        return {f"unread:{company % _PLACES}": row | {"error": "unknown company"}}
-    rows = {f"callback:{company}:{callback.event}": row}
-    if connection.execute(text(_MOVE), {"company": company, "status": status, "before": list(before)}).rowcount:
-        words = f"Company {company} {words}"
-        raise_alert(connection, f"crm_{status}", f"crm_{status}:{company}", words, at, company)
-        bump(connection, "companies")
-        if status == "active":  # what changed meanwhile is read before the hour is over
-            said = {"resource": "company", "resource_id": company, "status": "update"}
-            rows[f"{company}:{callback.event}"] = {
-                "kind": "crm", "company_id": company, "message_id": f"company:{company}", "payload": said,
-            }  # fmt: skip
-    return rows
+    if connection.execute(text(_KNOWN), {"company": company}).one_or_none() is None:
+        rows[f"unread:{company % _PLACES}"] = row | {"error": "unknown company"}
+        return False
+    moved = connection.execute(text(_MOVE), {"company": company, "status": status, "before": list(before)}).rowcount
+    if moved:
+        raise_alert(connection, f"crm_{status}", f"crm_{status}:{company}", f"Company {company} {words}", at, company)
+    if moved and status == "active":  # a hint as well: what has changed meanwhile is read at once
+        said = {"resource": "company", "resource_id": company, "status": callback.event}
+        row = {"kind": "crm", "company_id": company, "message_id": f"company:{company}", "payload": said}
+    key = f"callback:{company}:{callback.event}"
+    rows[key] = row if moved else rows.get(key, row)
+    return bool(moved)
 
 
 def _insert(connection: Connection, rows: Mapping[str, Row], received_at: datetime) -> int:

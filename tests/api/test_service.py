@@ -215,7 +215,8 @@ def test_the_openapi_document_needs_a_key_and_is_the_apps(api, salon_key):
 
 
 def test_every_operation_declares_its_errors_in_the_envelope_and_its_security(api):
-    open_to_all = {"/healthz", "/readyz"}
+    by_its_address = "/api/reactivation/webhooks/yclients/{secret}"
+    open_to_all = {"/healthz", "/readyz", by_its_address}
     operations = {(path, method): it for path, of in api.document["paths"].items() for method, it in of.items()}
     assert set(api.document["paths"]) == {*open_to_all, WAHA_PATH, "/api/reactivation/inbox/{company_id}"}
     for (path, _), operation in operations.items():

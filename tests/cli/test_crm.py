@@ -195,7 +195,7 @@ def test_one_company_that_fails_makes_the_mirror_end_with_1_and_the_other_is_rea
     capsys.readouterr()
     assert crm.mirror(settings, [], as_json=False) is False
     told = capsys.readouterr()
-    assert "2 companies" in told.out
+    assert "companies: 2," in told.out
     assert f"company {company}:" in told.err
     assert "renew its licence" in " ".join(told.err.split())
     assert f"company {other}:" not in told.err

@@ -187,7 +187,7 @@ def test_a_stopped_company_hints_at_nothing_until_it_has_paid_and_then_is_read_w
     assert waiting_hints(salons, NOW) == [2]
     store(salons, event(resource_id=6))
     assert rows(salons, "SELECT error FROM inbox WHERE message_id = 'record:6'")[0].error == "not mirrored: suspended"
-    store(salons, callback("payment"))
+    assert store(salons, callback("payment"), callback("payment")) == StoredHints(1, 1)
     assert sorted(waiting_hints(salons, NOW)) == [1, 2]
     assert len(rows(salons, "SELECT 1 FROM inbox WHERE message_id = 'company:1' AND processed_at IS NULL")) == 1
 
