@@ -141,6 +141,9 @@ async def read_catalogue(crm: YClients, pull: Pull) -> None:
     # a card that cannot be read is there all the same
     pull.listed["services"] = {card.id for card in services.good} | rejected_ids(services.rejected)
     pull.listed["staff"] = {card.id for card in staff.good} | rejected_ids(staff.rejected)
+    pull.listed["categories"] = rejected_ids(
+        categories.rejected
+    )  # of which we keep nothing but what is wrong with them
 
 
 async def read_clients(crm: YClients, pull: Pull, changed_after: datetime | None) -> None:

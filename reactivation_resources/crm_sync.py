@@ -199,6 +199,7 @@ class _Sync:
             salon = replace(salon, loaded_back_to=start)
             share = (newest - start).days / max((newest - horizon).days, 1)
             self.report.loading[salon.company_id] = share
+            log.info("company %s: %d %% of two years are there", salon.company_id, 100 * share)
             self.progress(salon.company_id, share * LOADED)
         return salon
 

@@ -297,12 +297,14 @@ def test_a_card_that_was_mended_is_rejected_no_longer(database: Database, crm: C
         1,
         records=[record(id=70, attendance=9), record(id=71, attendance=9)],
         clients=[client(), client(id=17, phone={})],
+        service_categories=[{"id": 4, "title": None}],
     )
     sync(database, crm)
-    assert len(rows(database, "SELECT FROM rejected_rows")) == 3
-    books.books[1]["records"] = [record(id=70), record(id=71, attendance=8)]
-    books.books[1]["clients"] = [client()]
-    sync(database, crm, NOW + HOUR)
+    assert len(rows(database, "SELECT FROM rejected_rows")) == 4
+    books.books[1] |= {"records": [record(id=70), record(id=71, attendance=8)], "clients": [client()]}
+    books.books[1]["service_categories"] = [{"id": 4, "title": "Волосы"}]
+    sync(database, crm, NOW + 25 * HOUR)
+    assert rows(database, "SELECT category FROM services") == [("Волосы",)]
     assert rows(database, "SELECT split_part(reason, ':', 1) FROM rejected_rows") == [("attendance=8",)]
 
 
