@@ -1,7 +1,7 @@
 """Time the mirror's writing and its whole way from the CRM.
 
 `python benchmarks/first_load.py merge --lines 2000000 --companies 50` stores generated windows of journals in embedded, durable PostgreSQL.
-`python benchmarks/first_load.py town --salons 50 --clients 2000` loads a town's salons over HTTP, then what a hundredth of edits changed.
+`python benchmarks/first_load.py town --salons 50 --clients 2000 --history 20` loads a town's salons over HTTP, then what a hundredth of edits changed.
 Both print lines a second and this process' peak memory.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -120,13 +121,12 @@ def merge(lines: int, companies: int) -> None:
 # ---------------------------------------------------------------- the whole way
 
 
-def town(salons: int, clients: int) -> None:
+def town(salons: int, clients: int, history: int) -> None:
     """Load every salon over HTTP, again when nothing has changed, and after edits of one record in a hundred."""
-    with open_database() as database, running_town(seed=1, salons=salons, clients=clients, now=NOW) as running:
-        numbers = sorted(int(company) for company in running.sessions)
-        add_companies(database, {number: running.book(number)["company"]["timezone"] for number in numbers[:1]})
-        zone = "Europe/Moscow"
-        add_companies(database, dict.fromkeys(numbers[1:], zone))
+    size: dict[str, Any] = {"salons": salons, "clients": clients, "history": history, "ready_within_s": 1800}
+    with open_database() as database, running_town(seed=1, now=NOW, **size) as running:
+        print(f"{salons} salons are founded; memory before {_memory()}")
+        add_companies(database, dict.fromkeys(map(int, running.sessions), "Europe/Moscow"))
         records = _timed(database, running, "first load", NOW)
         later = NOW + timedelta(hours=1)
         running.set_clock(later)
@@ -166,11 +166,12 @@ def main() -> None:
     whole = commands.add_parser("town")
     whole.add_argument("--salons", type=int, default=50)
     whole.add_argument("--clients", type=int, default=2000)
+    whole.add_argument("--history", type=int, default=20, help="records per client")
     chosen = parser.parse_args()
     if chosen.command == "merge":
         merge(chosen.lines, chosen.companies)
     else:
-        town(chosen.salons, chosen.clients)
+        town(chosen.salons, chosen.clients, chosen.history)
 
 
 if __name__ == "__main__":

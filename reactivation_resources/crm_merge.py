@@ -152,7 +152,7 @@ def _write_company(connection: Connection, pull: Pull, row: Row[Any], now: datet
         said = {"title": facts.title, "phone": normalise_phone(facts.phone, country), "country": country}
         said |= {"timezone": facts.timezone or row.timezone, "currency": facts.currency or row.currency}
         said = {name: value for name, value in said.items() if getattr(row, name) != value}
-        if row.load_started_at and said.keys() & {"timezone", "country"}:
+        if (row.load_started_at or row.changed_after) and said.keys() & {"timezone", "country"}:
             words = ", ".join(
                 f"{name} {getattr(row, name)} is now {said[name]}" for name in ("timezone", "country") if name in said
             )
