@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any
@@ -57,38 +58,35 @@ class Lake:
 
     def write_bytes(self, asset: str, file: str, content: bytes) -> None:
         """Replace the file called `file` of an unpartitioned asset."""
-        target = self.path(asset, file=file)
         if self._remote:
-            store, place = self._store(target)
-            with store.open_output_stream(place) as stream:
+            store, root = self._store
+            with store.open_output_stream(f"{root}/{asset}/{file}") as stream:
                 stream.write(content)
         else:
-            with _draft(Path(target)) as draft:
+            with _draft(Path(self.path(asset, file=file))) as draft:
                 draft.write(content)
 
     def read_bytes(self, asset: str, file: str) -> bytes | None:
         """What `write_bytes` wrote; None when there is no such file."""
-        target = self.path(asset, file=file)
         try:
             if not self._remote:
-                return Path(target).read_bytes()
-            store, place = self._store(target)
-            with store.open_input_stream(place) as stream:
+                return Path(self.path(asset, file=file)).read_bytes()
+            store, root = self._store
+            with store.open_input_stream(f"{root}/{asset}/{file}") as stream:
                 return bytes(stream.read())
         except FileNotFoundError:
             return None
 
     def files(self, asset: str) -> dict[str, datetime]:
         """The files of an unpartitioned asset and when each was written, drafts left out; none when the asset is not there."""
-        folder = f"{self.root}/{asset}"
         if self._remote:
             from pyarrow.fs import FileSelector, FileType
 
-            store, place = self._store(folder)
-            found = store.get_file_info(FileSelector(place, allow_not_found=True))
+            store, root = self._store
+            found = store.get_file_info(FileSelector(f"{root}/{asset}", allow_not_found=True))
             return {info.base_name: info.mtime for info in found if info.type == FileType.File}
         listed = {}
-        for path in Path(folder).glob("[!.]*"):
+        for path in Path(self.root, asset).glob("[!.]*"):
             with suppress(FileNotFoundError):  # removed meanwhile
                 state = path.stat()
                 if S_ISREG(state.st_mode):
@@ -97,13 +95,12 @@ class Lake:
 
     def remove(self, asset: str, file: str) -> None:
         """Delete the file called `file` of an unpartitioned asset; one that is gone is no error."""
-        target = self.path(asset, file=file)
         with suppress(FileNotFoundError):
             if self._remote:
-                store, place = self._store(target)
-                store.delete_file(place)
+                store, root = self._store
+                store.delete_file(f"{root}/{asset}/{file}")
             else:
-                Path(target).unlink()
+                Path(self.path(asset, file=file)).unlink()
 
     def exists(self, asset: str, day: date | None = None) -> bool:
         """Whether the file is there."""
@@ -138,12 +135,13 @@ class Lake:
         paths = [self.path(asset, day) for day in days if self.exists(asset, day)]
         return pl.scan_parquet(paths) if paths else None
 
-    def _store(self, target: str) -> tuple[Any, str]:
-        """The object store and the place of `target` in it. Polars reads and writes frames there, but lists and removes nothing."""
+    @cached_property
+    def _store(self) -> tuple[Any, str]:
+        """The object store and the root's place in it. Polars reads and writes frames there, but lists and removes nothing."""
         from pyarrow.fs import FileSystem
 
-        store, place = FileSystem.from_uri(target)
-        return store, place
+        store, root = FileSystem.from_uri(self.root)
+        return store, root
 
 
 @contextmanager

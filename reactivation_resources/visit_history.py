@@ -34,23 +34,20 @@ from reactivation_resources.visit_segments import (
 SEGMENT_ROWS = 1_000_000
 """About how many lines a segment holds. Half of that is fetched from PostgreSQL at once, where clients are counted, by this guess:"""
 LINES_OF_A_CLIENT = 20
-REBUILD_ABOVE = 0.3
+REBUILD_ABOVE = 0.5
 """Share of the clients whose journal has changed above which reading every line costs less than asking for theirs."""
-SORT_MEMORY = "256MB"
-"""The server's memory for putting one fetch in order."""
 
 _COLUMNS = """company_id, client_id, record_id, line, starts_at, staff_id, service_id, (price * 100)::bigint AS price_minor,
     status, deleted, created_at"""
-_ORDER = "ORDER BY company_id, client_id, starts_at, record_id, line"
 _OF_COMPANIES = f"""
-    SELECT {_COLUMNS} FROM record_lines WHERE client_id IS NOT NULL AND company_id BETWEEN %(first)s AND %(last)s {_ORDER}
+    SELECT {_COLUMNS} FROM record_lines WHERE client_id IS NOT NULL AND company_id BETWEEN %(first)s AND %(last)s
 """  # noqa: S608 - made of the constants above
 # OFFSET 0 keeps the planner from reading the whole journal for a few clients: it looks each up in the index
 _OF_CHANGED = f"""
     SELECT h.* FROM visit_changes c CROSS JOIN LATERAL (
         SELECT {_COLUMNS} FROM record_lines r WHERE r.company_id = c.company_id AND r.client_id = c.client_id OFFSET 0
     ) h
-    WHERE c.version > %(version)s AND c.company_id BETWEEN %(first)s AND %(last)s {_ORDER}
+    WHERE c.version > %(version)s AND c.company_id BETWEEN %(first)s AND %(last)s
 """  # noqa: S608 - made of the constants above
 _CHANGED = "SELECT company_id, client_id FROM visit_changes WHERE version > %(version)s ORDER BY company_id, client_id"
 _COUNTED = """
@@ -124,7 +121,7 @@ class VisitHistory:
         total, done = sum(rows for _, rows in counts), 0
         progress(done, total)
         for part in _parts(counts, self.segment_rows // 2):
-            writer.add(copy_frame(connection, _OF_COMPANIES, SCHEMA, first=part[0][0], last=part[-1][0]))
+            writer.add(_pull(connection, _OF_COMPANIES, first=part[0][0], last=part[-1][0]))
             done += sum(rows for _, rows in part)
             progress(done, total)
         writer.flush()
@@ -147,7 +144,7 @@ class VisitHistory:
                 first, last = part[0][0], part[-1][0]
                 after = pl.col("company_id") > parts[number - 1][-1][0] if number else pl.lit(value=True)
                 upto = pl.col("company_id") <= last if number + 1 < len(parts) else pl.lit(value=True)
-                fresh = copy_frame(connection, _OF_CHANGED, SCHEMA, version=before.version, first=first, last=last)
+                fresh = _pull(connection, _OF_CHANGED, version=before.version, first=first, last=last)
                 # a client's lines come whole from one side, so that merging by client leaves each history in its order
                 writer.add(kept.filter(after, upto).merge_sorted(fresh.lazy(), key=CLIENT).collect(engine="streaming"))
             writer.flush()
@@ -159,7 +156,6 @@ class VisitHistory:
         """A transaction that sees the database as it is now, however long it takes."""
         with self.database.begin() as connection:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-            connection.execute(text(f"SET LOCAL work_mem = '{SORT_MEMORY}'"))
             yield connection
 
     def _publish(self, after: Manifest, before: Manifest | None) -> None:
@@ -188,6 +184,11 @@ def _versions(connection: Connection, before: Manifest | None) -> tuple[int, boo
 def _changed(connection: Connection, before: Manifest) -> pl.DataFrame:
     """The clients whose journal has changed since `before`, sorted."""
     return copy_frame(connection, _CHANGED, {name: SCHEMA[name] for name in CLIENT}, version=before.version)
+
+
+def _pull(connection: Connection, query: str, **parameters: int) -> pl.DataFrame:
+    """The lines of `query`, put in order here: the server takes twice as long for that (benchmarks/pull_visits.py)."""
+    return copy_frame(connection, query, SCHEMA, **parameters).sort(*CLIENT, "starts_at", "record_id", "line")
 
 
 @dataclass

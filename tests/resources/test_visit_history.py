@@ -415,6 +415,8 @@ def test_refreshers_and_writers_at_once_see_whole_transactions_only(database: Da
                 dice.sample([(company, client) for company in range(1, 7) for client in range(1, 11)], 2)
             )
             with database.begin() as connection:
+                # first of all, as writers of several statements must: the triggers take it in the first one, others wait for it with rows locked
+                connection.execute(text("SELECT FROM mirror_versions WHERE name = 'records' FOR UPDATE"))
                 for (company, client), sign in ((giver, -1), (taker, 1)):
                     connection.execute(
                         text(
