@@ -410,20 +410,15 @@ def test_refreshers_and_writers_at_once_see_whole_transactions_only(database: Da
 
     def write(seed: int) -> None:
         dice = random.Random(seed)
+        clients = [(company, client) for company in range(1, 7) for client in range(1, 11)]
         for _ in range(30):
-            giver, taker = sorted(
-                dice.sample([(company, client) for company in range(1, 7) for client in range(1, 11)], 2)
+            giver, taker = dice.sample(clients, 2)
+            execute(
+                database,
+                "UPDATE record_lines SET price = price + CASE WHEN (company_id, client_id) = (:c, :k) THEN -1 ELSE 1 END"
+                " WHERE (company_id, client_id) IN ((:c, :k), (:d, :l)) AND record_id % 100 = 1",
+                **dict(zip("ckdl", (*giver, *taker), strict=True)),
             )
-            with database.begin() as connection:
-                # first of all, as writers of several statements must: the triggers take it in the first one, others wait for it with rows locked
-                connection.execute(text("SELECT FROM mirror_versions WHERE name = 'records' FOR UPDATE"))
-                for (company, client), sign in ((giver, -1), (taker, 1)):
-                    connection.execute(
-                        text(
-                            "UPDATE record_lines SET price = price + :n WHERE company_id = :c AND client_id = :k AND record_id % 100 = 1"
-                        ),
-                        {"n": sign, "c": company, "k": client},
-                    )
 
     def refresh(seed: int) -> list[tuple[int, int]]:
         own = VisitHistory(database, lake, segment_rows=30 + 10 * seed)
