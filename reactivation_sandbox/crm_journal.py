@@ -1,6 +1,8 @@
 """The CRM's calls about its journal: records read, written, moved and deleted, and the visits they make up."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime, time
 from typing import Any
 
 from reactivation_sandbox import bookkeeping, wire
@@ -33,7 +35,7 @@ def records(ask: Ask) -> Answer:
 
     def find() -> list[Record]:
         client_id = ask.number("client_id")
-        among = salon.records.values() if client_id is None else salon.of_client.get(client_id, ())
+        among = _among_days(salon, ask) if client_id is None else salon.of_client.get(client_id, ())
         conditions = list(_conditions(ask, salon))
         return sorted((row for row in among if all(keep(row) for keep in conditions)), key=_ORDERS[order])
 
@@ -41,6 +43,21 @@ def records(ask: Ask) -> Answer:
     number, page = ask.paged(rows, 50)
     cards = [wire.record(ask.v, salon, row, ask.town.now) for row in page]
     return Answer(cards, {"page": number, "total_count": len(rows)})
+
+
+def _among_days(salon: Salon, ask: Ask) -> Collection[Record]:
+    """The rows of the days that the query names, found by halving; a journal is mostly asked for in short spans."""
+    first, last = ask.day("start_date"), ask.day("end_date")
+    if first is None and last is None:
+        return salon.records.values()
+    by_time: list[Record] = salon.listing("by time", lambda: sorted(salon.records.values(), key=_local))
+    low = 0 if first is None else bisect_left(by_time, datetime.combine(first, time.min), key=_local)
+    high = len(by_time) if last is None else bisect_right(by_time, datetime.combine(last, time.max), key=_local)
+    return by_time[low:high]
+
+
+def _local(row: Record) -> datetime:
+    return row.local
 
 
 def _conditions(ask: Ask, salon: Salon) -> Iterator[Keep]:
