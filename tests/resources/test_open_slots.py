@@ -101,7 +101,7 @@ def kept_wishes(week: SalonWeek, client: int, found: list[tuple[int, datetime, i
 # ---------------------------------------------------------------- against the full fetch
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(salon_weeks())
 def test_nobody_is_the_worse_for_what_was_not_asked(week: SalonWeek) -> None:
     crm = Answers(week)
@@ -125,7 +125,7 @@ def test_nobody_is_the_worse_for_what_was_not_asked(week: SalonWeek) -> None:
     assert found.saved == everything.total() - asked.total()
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(salon_weeks(clients=1))
 def test_one_client_is_offered_what_the_full_fetch_offers(week: SalonWeek) -> None:
     found = find(week)

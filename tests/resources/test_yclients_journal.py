@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -49,12 +49,14 @@ days = st.lists(st.integers(0, DAYS - 1), min_size=1, max_size=150)
 ends = st.sampled_from([None, FIRST + timedelta(days=DAYS - 1)])
 
 
+@settings(max_examples=50, deadline=None)
 @given(days, st.integers(3, 40), ends)
 def test_every_row_of_the_span_is_read(days: list[int], page: int, end: date | None) -> None:
     found = asyncio.run(read(Journal(days, page), end))
     assert set(found) == set(range(len(days)))
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     days.map(lambda found: [day % 40 for day in found]),
     st.lists(st.tuples(st.integers(0, 149), st.integers(0, DAYS - 1)), min_size=1, max_size=60),
