@@ -257,13 +257,15 @@ class Wire:
         target = Redis.from_url(redis_url).connection_pool.connection_kwargs
         self._target = target.get("host", "127.0.0.1"), target.get("port", 6379)
         self._database = target.get("db") or 0
+        self._login = redis_url.split("://", 1)[1].rpartition("@")[0]  # an embedded server has a password
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/{self._database}"
+        login = f"{self._login}@" if self._login else ""
+        return f"redis://{login}127.0.0.1:{self.port}/{self._database}"
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
