@@ -5,10 +5,12 @@ What to keep out: calls. `crm.run(lambda crm: crm.company(7))` makes one, `crm.r
 
 import weakref
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
 from threading import Lock
 from typing import TypeVar
 
+from anyio import CancelScope
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from reactivation_resources.yclients.client import YClients
@@ -50,14 +52,28 @@ class Crm:
     def run(self, work: Callable[[YClients], Awaitable[T]]) -> T:
         """Do the work on the CRM's loop and wait for what it returns or raises. Interrupted, it takes the work's calls back."""
         portal, client = self._open()
-        result = portal.start_task_soon(work, client)
+        under_way: list[CancelScope] = []
+
+        async def cancellable() -> T:
+            with CancelScope() as scope:
+                under_way.append(scope)
+                return await work(client)
+            raise CancelledError  # taken back; nobody waits for it
+
+        async def take_back() -> None:
+            for scope in under_way:
+                scope.cancel()
+
         try:
-            return result.result()
-        finally:
-            result.cancel()
+            return portal.start_task_soon(cancellable).result()
+        except BaseException:
+            # An interrupt can come at any instruction, also before there is a result to cancel; the loop starts tasks in order.
+            with suppress(RuntimeError):  # closed meanwhile
+                portal.start_task_soon(take_back)
+            raise
 
     def close(self) -> None:
-        """Close the connections. What is still asked fails."""
+        """Close the connections. What is still asked is cancelled."""
         with self._opening:
             self._opened = None
             self._closing.close()
@@ -66,6 +82,9 @@ class Crm:
         with self._opening:
             if self._opened is None:
                 portal = self._closing.enter_context(start_blocking_portal(name="crm"))
+                self._closing.callback(
+                    portal.call, portal.stop, True
+                )  # or leaving it would wait for what is still asked
                 client = portal.call(self._open_client)
                 self._closing.callback(portal.call, client.aclose)
                 self._opened = portal, client

@@ -1,23 +1,18 @@
 """A campaign day that kills itself: `python -m tests.assets.killed_day JSON`. What it leaves behind is the test's to look at."""
 
 import json
-import os
-import signal
 import sys
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import httpx
-from sqlalchemy import event
 
 from reactivation_cli.launcher import Progress
 from reactivation_cli.simulation import Simulation, simulation_in
-from reactivation_resources.database.engine import Database
 from reactivation_resources.settings import Settings
 from reactivation_sandbox.process import Town
 from tests.assets.town_world import DAY, START
+from tests.sudden_death import die, die_at_statement
 
 SENDING_STEPS = 3
 
@@ -38,22 +33,6 @@ def live(simulation: Simulation, progress: Progress | None = None) -> None:
         if due is not None:
             simulation.advance_to(due)
         simulation.launcher.run("send_due", partition=DAY.isoformat())
-
-
-def die_at_statement(database: Database, number: int) -> None:
-    """Die before the `number`-th statement or commit from now on."""
-    passed = count(1)
-
-    def listen(*_: Any) -> None:
-        if next(passed) == number:
-            die()
-
-    for name in ("before_cursor_execute", "commit"):
-        event.listen(database.engine, name, listen)
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def job_for(town: Town, settings: Settings, kill: Kill) -> str:

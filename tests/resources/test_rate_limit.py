@@ -34,14 +34,17 @@ def busiest(times: list[float], seconds: float) -> int:
 
 
 class _LeapingSelector(DefaultSelector):
-    """Instead of waiting for a time it is that time: for loops on which nothing comes from outside."""
+    """Instead of waiting for a time it is that time: for loops on which nothing comes from outside.
+
+    Like a real clock it never stands still: a wait too short to change a float would otherwise be waited for ever.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
 
     def select(self, timeout: float | None = None) -> Any:
-        self.now += timeout or 0.0
+        self.now += (timeout or 0.0) + 1e-9
         return super().select(0 if timeout is not None else None)
 
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import anyio
 import pytest
@@ -112,6 +113,54 @@ def test_interrupted_work_takes_its_calls_back(crm: Crm) -> None:
         killer.join()
         signal.signal(signal.SIGUSR1, before)
     assert ended.wait(10)
+
+
+@pytest.mark.parametrize(("moment", "ran"), [("call", []), ("return", ["begun", "ended"])])
+def test_work_is_taken_back_though_it_is_interrupted_before_there_is_a_result_to_wait_for(
+    crm: Crm, moment: str, ran: list[str]
+) -> None:
+    """Right before the loop is told of the work, and right after."""
+    crm.run(lambda client: client.staff(1))
+    running: list[str] = []
+
+    async def work(_: YClients) -> None:
+        running.append("begun")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            running.append("ended")
+
+    class StopError(BaseException):
+        pass
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == moment and frame.f_code.co_name == "start_task_soon":
+            sys.setprofile(None)
+            raise StopError
+
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(StopError):
+            crm.run(work)
+    finally:
+        sys.setprofile(None)
+    crm.close()
+    assert running == ran
+
+
+def test_closing_cancels_what_is_still_asked(crm: Crm) -> None:
+    begun = threading.Event()
+
+    async def work(_: YClients) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(crm.run, work)
+        assert begun.wait(10)
+        crm.close()
+        with pytest.raises(CancelledError):
+            asked.result(10)
 
 
 def test_only_companies_of_its_sources_are_served_and_only_with_a_token(server: CrmServer) -> None:
