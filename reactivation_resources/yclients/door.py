@@ -82,9 +82,8 @@ class Crm:
         with self._opening:
             if self._opened is None:
                 portal = self._closing.enter_context(start_blocking_portal(name="crm"))
-                self._closing.callback(
-                    portal.call, portal.stop, True
-                )  # or leaving it would wait for what is still asked
+                # cancelling: to leave a portal is to wait for what is still asked
+                self._closing.callback(portal.call, portal.stop, True)
                 client = portal.call(self._open_client)
                 self._closing.callback(portal.call, client.aclose)
                 self._opened = portal, client
