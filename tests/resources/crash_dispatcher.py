@@ -1,7 +1,6 @@
 """A dispatcher that kills itself at a checkpoint: `python -m tests.resources.crash_dispatcher DATABASE WAHA NOW CHECKPOINT`."""
 
 import os
-import signal
 import sys
 from datetime import datetime
 
@@ -10,6 +9,7 @@ from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.outbox import Outbox
+from tests.sudden_death import die
 
 
 def main(database_url: str, waha_url: str, now: str, fatal: str) -> None:
@@ -17,7 +17,7 @@ def main(database_url: str, waha_url: str, now: str, fatal: str) -> None:
 
     def checkpoint(name: str) -> None:
         if name == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     outbox = Outbox(Database(database_url), SimulatedClock(datetime.fromisoformat(now)), checkpoint=checkpoint)
     dispatch_due(outbox, {"waha": Waha(waha_url)}, f"process-{os.getpid()}")

@@ -84,6 +84,10 @@ def test_a_closed_door_opens_again(crm: Crm, opened: list[YClients]) -> None:
     assert len(opened) == 2
 
 
+class StopError(BaseException):
+    """What Ctrl-C or another signal raises."""
+
+
 def test_interrupted_work_takes_its_calls_back(crm: Crm) -> None:
     """The work is cancelled, not left to itself: whoever stopped waiting does not want it any more."""
     begun, ended = threading.Event(), threading.Event()
@@ -94,9 +98,6 @@ def test_interrupted_work_takes_its_calls_back(crm: Crm) -> None:
             await anyio.sleep_forever()
         finally:
             ended.set()
-
-    class StopError(BaseException):
-        pass
 
     def stop(*_: object) -> None:
         raise StopError
@@ -129,9 +130,6 @@ def test_work_is_taken_back_though_it_is_interrupted_before_there_is_a_result_to
             await anyio.sleep_forever()
         finally:
             running.append("ended")
-
-    class StopError(BaseException):
-        pass
 
     def interrupt(frame: FrameType, event: str, _: object) -> None:
         if event == moment and frame.f_code.co_name == "start_task_soon":
