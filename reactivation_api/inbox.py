@@ -13,7 +13,7 @@ from reactivation_resources.database.models import InboxMessage
 
 router = APIRouter(tags=["inbox"])
 
-Kind = Literal["message", "ack", "session", "malformed", "crm"]
+Kind = Literal["message", "ack", "session", "template", "preference", "malformed", "crm"]
 
 
 class InboxRow(BaseModel):

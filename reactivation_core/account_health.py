@@ -18,6 +18,7 @@ SCORE_HALF_LIFE = timedelta(days=14)
 """A silent number recovers: the worst score, 1, falls under the stop threshold in a little over seven days."""
 LIMIT_AFTER_BAN = 5
 SPAM_PAUSE = timedelta(hours=72)
+REFUSED_PAUSE = timedelta(hours=1)
 COLD_LANE_REST = timedelta(hours=168)
 """The cold lane rests longer than the number: after the pause, the number first writes to people who know it."""
 
@@ -40,6 +41,9 @@ class Signal(StrEnum):
     BANNED = "banned"  # banned, locked or logged out
     SPAM_RATE = "spam_rate"  # spam-rate limit, capping, reach-out lock, yellow card
     QUALITY_RED = "quality_red"
+    QUALITY_OK = "quality_ok"
+    RESTRICTED = "restricted"  # the channel forbids business-initiated messages until a person has settled it
+    REFUSED = "refused"  # the channel wants something of a person: access, payment; it may pass by itself
     RECOVERED = "recovered"  # the session works again
     PAUSED = "paused"  # by hand
     RESUMED = "resumed"  # by hand
@@ -48,7 +52,10 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountHealth:
-    """What is known of a number. Instants are aware; `spam_score` is 0..1; `limit_override` caps the daily limit until a reset."""
+    """What is known of a number. Instants are aware; `spam_score` is 0..1; `limit_override` caps the daily limit until a reset.
+
+    `quality` is the channel's own rating, GREEN, YELLOW or RED, None where it has none.
+    """
 
     state: str = State.WORKING
     first_sent_at: datetime | None = None
@@ -58,6 +65,7 @@ class AccountHealth:
     limit_override: int | None = None
     spam_score: float = 0.0
     ban_count: int = 0
+    quality: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def refusal(account: AccountHealth | None, now: datetime) -> str:
         return "account_stopped"
     if account.state == State.PAUSED or (account.paused_until is not None and account.paused_until > now):
         return "account_paused"
-    if not 0 <= account.spam_score <= STOP_ABOVE:  # a NaN fails the comparison too
+    if account.quality == "RED" or not 0 <= account.spam_score <= STOP_ABOVE:  # a NaN fails the comparison too
         return "account_paused"
     return ""
 
@@ -160,7 +168,9 @@ def apply_signal(health: AccountHealth, signal: Signal, now: datetime) -> Accoun
 
     - banned: stopped; back to the cold level with a limit of 5; the ban is counted once until it recovers.
     - spam_rate: no marketing for 72 h, no cold lane for 168 h.
-    - quality_red, paused: no marketing until resumed.
+    - quality_red: no marketing until the channel rates the number better (quality_ok).
+    - restricted, paused: no marketing until resumed.
+    - refused: no marketing for an hour, then it is tried again.
     - recovered: a stopped number works again, and its warm-up starts over.
     - resumed: lifts a pause, dated or not; a stopped number stays stopped.
     - reset: forgets the spam score, the cap after a ban and the rest of the cold lane.
@@ -181,7 +191,13 @@ def apply_signal(health: AccountHealth, signal: Signal, now: datetime) -> Accoun
                 paused_until=_later(health.paused_until, now + SPAM_PAUSE),
                 cold_lane_off_until=_later(health.cold_lane_off_until, now + COLD_LANE_REST),
             )
-        case Signal.QUALITY_RED | Signal.PAUSED if not stopped:
+        case Signal.QUALITY_RED:
+            return replace(health, quality="RED")
+        case Signal.QUALITY_OK if health.quality == "RED":
+            return replace(health, quality=None)
+        case Signal.REFUSED:
+            return replace(health, paused_until=_later(health.paused_until, now + REFUSED_PAUSE))
+        case Signal.RESTRICTED | Signal.PAUSED if not stopped:
             return replace(health, state=State.PAUSED)
         case Signal.RECOVERED if stopped:
             return replace(health, state=State.WORKING, level_reset_at=now)

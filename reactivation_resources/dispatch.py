@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy.exc import OperationalError
 
 from reactivation_core.campaign_states import Status
-from reactivation_resources.channels.base import Channel, Lost, Rejected, SendOutcome
+from reactivation_resources.channels.base import Channel, Letter, Lost, Rejected, SendOutcome
 from reactivation_resources.outbox import Cancelled, Claim, Cleared, Held, Outbox, Postponed
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def _send_one(outbox: Outbox, channels: Mapping[str, Channel], claim: Claim, cou
 def _hand_over(channel: Channel, cleared: Cleared) -> SendOutcome:
     claim = cleared.claim
     try:
-        return channel.send(claim.session, claim.phone, cleared.text, claim.campaign_id)
+        return channel.send(Letter(claim.campaign_id, claim.session, claim.phone, cleared.text))
     except Exception as error:  # whatever broke in the channel, the message may be out
         return Lost(f"the channel failed: {type(error).__name__}")
 

@@ -57,7 +57,7 @@ def _reject(connection: Connection, campaign: Row[Any], rejected: Rejected, now:
     words = f"{rejected.code}: {rejected.words}"
     if campaign.status != Status.SENDING or not rejected.retryable:
         hear(connection, campaign, "failed", now, error=words)
-        if rejected.client_unreachable:
+        if rejected.client == "unreachable":
             rest = campaign.sending_at + UNREACHABLE_REST
             campaign_id = CAMPAIGNS.c.campaign_id == campaign.campaign_id
             connection.execute(update(CAMPAIGNS).where(campaign_id).values(next_attempt_at=rest))

@@ -63,6 +63,18 @@ class Settings(BaseSettings):
     waha_api_key: SecretStr | None = Field(default=None, description="key for WAHA's `X-Api-Key`")
     waha_webhook_key: SecretStr | None = Field(default=None, description="HMAC key of WAHA's webhooks")
 
+    whatsapp_base_url: str = Field(default="https://graph.facebook.com/v26.0", description="Graph API with its version")
+    whatsapp_access_token: SecretStr | None = Field(
+        default=None, description="system user token of the WhatsApp Cloud API; unset: no such channel"
+    )
+    whatsapp_app_secret: SecretStr | None = Field(default=None, description="signs the Cloud API's webhooks")
+    whatsapp_verify_token: SecretStr | None = Field(default=None, description="answers the webhook's first request")
+    whatsapp_marketing_messages: bool = Field(default=False, description="send templates by the Marketing Messages API")
+
+    reactivation_alert_telegram_token: SecretStr | None = Field(default=None, description="bot that tells of alerts")
+    reactivation_alert_telegram_chat: str | None = Field(default=None, description="chat it tells them in")
+    reactivation_alert_telegram_url: str = Field(default="https://api.telegram.org", description="Telegram's Bot API")
+
     @classmethod
     def load(cls, **overrides: object) -> Self:
         """Read the environment and `.env`; raise SettingsError naming the first wrong variable and its value."""
@@ -128,7 +140,7 @@ class Settings(BaseSettings):
             raise ValueError("must be at least 16 letters, digits or . _ ~ -: it is a part of an address")
         return secret
 
-    @field_validator("yclients_base_url", "waha_base_url")
+    @field_validator("yclients_base_url", "waha_base_url", "whatsapp_base_url", "reactivation_alert_telegram_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and not re.match(r"https?://[^/]", url):

@@ -6,13 +6,14 @@ and any rule (`reactivation_core`). A channel never retries a send and never dec
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from reactivation_core.account_health import Signal
+from reactivation_core.channel_errors import ClientEffect, TemplateEffect
 
-EventKind = Literal["message", "ack", "session", "malformed"]
+EventKind = Literal["message", "ack", "session", "template", "preference", "malformed"]
 AckStatus = Literal["accepted", "delivered", "read", "failed"]
 
 
@@ -22,11 +23,45 @@ class Capabilities:
 
     Attributes:
         has_lanes: Clients who never wrote to the number need the cold lane and its smaller quota.
-        free_text: Our own text may be sent; otherwise an approved template only.
+        free_text: Our own text may be sent at any time; otherwise only while the client's last message is younger than a day,
+            and an approved template at other times.
     """
 
     has_lanes: bool
     free_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCall:
+    """An approved template and what stands in its places, in their order.
+
+    Attributes:
+        names: The places' names when the template has named ones, otherwise empty.
+    """
+
+    name: str
+    language: str
+    values: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message as a channel takes it.
+
+    Attributes:
+        campaign_id: Ours; a channel that has room for it sends it along, and its status events bring it back.
+        session: The channel's name of the account.
+        phone: E.164 of the client.
+        text: The whole text, also when a template goes in its place.
+        template: What to send instead of the text, None for the text itself.
+    """
+
+    campaign_id: UUID
+    session: str
+    phone: str
+    text: str
+    template: TemplateCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +82,9 @@ class Rejected:
         retryable: The same message may be tried again.
         of_account: The refusal is about the number or the gateway, not about this message: it does not count as a try.
         signal: What it says about the account's health if anything.
-        client_unreachable: This client cannot be reached on this channel.
+        client: What it says about the client if anything.
+        template: What it says about the template that was sent if anything.
+        wait: How long the same message had better not be tried again, None for the usual pause.
     """
 
     code: str
@@ -55,7 +92,9 @@ class Rejected:
     retryable: bool
     of_account: bool = False
     signal: Signal | None = None
-    client_unreachable: bool = False
+    client: ClientEffect = ""
+    template: TemplateEffect = ""
+    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +113,28 @@ class InboundEvent:
 
     Attributes:
         key: Unique within the channel; the same event delivered twice has the same key.
-        kind: `message` (a client wrote), `ack` (what became of a message of ours), `session` (the number's connection), `malformed`.
-        session: The channel's name of the account.
+        kind: `message` (a client wrote), `ack` (what became of a message of ours), `session` (the number's connection and standing),
+            `template` (one of the business's templates changed), `preference` (a client stopped or resumed marketing), `malformed`.
+        session: The channel's name of the account; None when the event is about a whole business.
+        business: The channel's name of the business that owns the account, where it says so.
         phone: E.164 of the client, None when the channel hides it.
         contact_id: The channel's own id of the chat, kept as it came.
         message_id: The message this is about, in the form that `Accepted.message_id` has.
         quoted_message_id: The message of ours that a client quotes.
         occurred_at: Aware UTC, or None when the event does not say.
         ack: What an `ack` reports, None when it means nothing to us.
+        campaign_id: Our own id that an `ack` brings back.
+        refusal: Why, when an `ack` reports `failed` and says so.
         by_hand: An `ack` of a message that somebody typed on the phone: none of ours.
-        signal: What a `session` event says about the account's health, if anything.
+        signal: What a `session` event says about the account's health, if anything. Without a session it is about every account of the business.
+        stops: What a `preference` event wants: True for no more marketing, False for marketing again.
         error: Why the event is `malformed` or has no effect.
     """
 
     key: str
     kind: EventKind
     session: str | None = None
+    business: str | None = None
     phone: str | None = None
     contact_id: str | None = None
     message_id: str | None = None
@@ -97,8 +142,11 @@ class InboundEvent:
     body: str | None = None
     occurred_at: datetime | None = None
     ack: AckStatus | None = None
+    campaign_id: UUID | None = None
+    refusal: Rejected | None = None
     by_hand: bool = False
     signal: Signal | None = None
+    stops: bool | None = None
     error: str | None = None
     payload: dict[str, Any] = field(default_factory=dict)
 
@@ -111,11 +159,17 @@ class AccountStatus:
         working: It can send.
         words: The channel's own words, for people.
         signal: What it means for the account's health, None when nothing.
+        quality: The channel's rating of the number (GREEN, YELLOW, RED), None when it has none.
+        clients_a_day: How many different clients the business may write to first in 24 h, None when unlimited or unknown.
+        new_chats_left: How many new chats the number may still begin, None when unlimited or unknown.
     """
 
     working: bool
     words: str
     signal: Signal | None = None
+    quality: str | None = None
+    clients_a_day: int | None = None
+    new_chats_left: int | None = None
 
 
 class Channel(Protocol):
@@ -131,8 +185,8 @@ class Channel(Protocol):
         """What it can do."""
         ...
 
-    def send(self, session: str, phone: str, text: str, campaign_id: UUID) -> SendOutcome:
-        """Hand `text` for `phone` (E.164) to the channel once. Never raises for what the network or the channel does."""
+    def send(self, letter: Letter) -> SendOutcome:
+        """Hand a letter to the channel once. Never raises for what the network or the channel does."""
         ...
 
     def parse_events(self, payload: Any) -> list[InboundEvent]:
@@ -145,4 +199,8 @@ class Channel(Protocol):
 
     def health(self, session: str) -> AccountStatus:
         """Ask the channel about an account. An unreachable channel is an account that is not working."""
+        ...
+
+    def close(self) -> None:
+        """Close open connections."""
         ...

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import httpx
 
@@ -23,6 +22,7 @@ from reactivation_resources.channels.base import (
     AckStatus,
     Capabilities,
     InboundEvent,
+    Letter,
     Lost,
     Rejected,
     SendOutcome,
@@ -85,8 +85,9 @@ class Waha:
 
     # ------------------------------------------------------------ out
 
-    def send(self, session: str, phone: str, text: str, campaign_id: UUID) -> SendOutcome:  # noqa: ARG002 - WAHA has no room for our id
+    def send(self, letter: Letter) -> SendOutcome:
         """See `Channel.send`. Writing to a number that is not on WhatsApp is a ban signal, so it is looked up first."""
+        session, phone, text = letter.session, letter.phone, letter.text
         chat = self._chats.get(f"{session}:{phone}") or self._find_chat(session, phone)
         if isinstance(chat, Rejected):
             return chat
@@ -112,7 +113,7 @@ class Waha:
             words = f"the number could not be looked up: HTTP {response.status_code}"
             return Rejected("check_failed", words, retryable=True, of_account=True)
         if not exists:
-            return Rejected("no_whatsapp", "the number is not on WhatsApp", retryable=False, client_unreachable=True)
+            return Rejected("no_whatsapp", "the number is not on WhatsApp", retryable=False, client="unreachable")
         # The gateway knows how WhatsApp spells the number (a ninth digit in Brazil); otherwise the digits are the chat.
         known = answer.get("chatId")
         chat = known if isinstance(known, str) and "@" in known else f"{digits}@c.us"

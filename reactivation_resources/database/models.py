@@ -41,6 +41,7 @@ NAMING = {
 CAMPAIGN_STATUSES = (
     "planned", "claimed", "sending", "accepted", "delivered", "read", "failed", "unknown", "cancelled", "expired", "held_out",
 )  # fmt: skip
+INBOX_KINDS = ("message", "ack", "session", "template", "preference", "malformed", "crm")
 COMPLETION_REASONS = ("converted", "max_attempts", "opted_out", "declined", "cancelled")
 
 
@@ -79,6 +80,9 @@ class Company(Base):
     phone: Mapped[str | None]
     language: Mapped[str] = mapped_column(server_default="ru")
     consent_basis: Mapped[str | None]
+    accepted_risks: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default="{}", comment="channel policies whose risk the owner has taken in writing"
+    )
     crm_source: Mapped[str] = mapped_column(server_default="yclients")
     crm_status: Mapped[str] = mapped_column(server_default="active")
     exported_at: Mapped[datetime | None]
@@ -283,6 +287,18 @@ class Account(Base):
     level_reset_at: Mapped[datetime | None]
     spam_score: Mapped[float] = mapped_column(server_default="0")
     ban_count: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    preference: Mapped[int] = mapped_column(
+        SmallInteger, server_default="0", comment="of a company's accounts the lowest is used first"
+    )
+    business_id: Mapped[str | None] = mapped_column(
+        index=True, comment="the channel's name of the business that owns the number, its templates and its limit"
+    )
+    quality: Mapped[str | None] = mapped_column(comment="GREEN, YELLOW or RED, as the channel rates the number")
+    clients_a_day: Mapped[int | None] = mapped_column(
+        comment="the business's limit of different clients in 24 h; null: none or unknown"
+    )
+    new_chats_left: Mapped[int | None] = mapped_column(comment="new chats the number may still begin; null: unlimited")
+    checked_at: Mapped[datetime | None] = mapped_column(comment="when the channel was last asked about the number")
 
     __table_args__ = (
         UniqueConstraint("channel", "session"),
@@ -301,6 +317,42 @@ class AccountEvent(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+
+class ChannelNumber(Base):
+    """Whether a phone is on a channel, as the channel last said, and how it names the chat. A cache: it may be emptied."""
+
+    __tablename__ = "channel_numbers"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    phone: Mapped[str] = mapped_column(primary_key=True)
+    reachable: Mapped[bool]
+    contact_id: Mapped[str | None]
+    checked_at: Mapped[datetime]
+
+
+class MessageTemplate(Base):
+    """A template that the channel keeps for a business, as it was when last heard of."""
+
+    __tablename__ = "message_templates"
+
+    business_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    template_id: Mapped[str | None] = mapped_column(comment="the channel's own id")
+    category: Mapped[str]
+    status: Mapped[str] = mapped_column(
+        comment="APPROVED, PENDING, REJECTED, PAUSED, DISABLED…, in the channel's words"
+    )
+    quality: Mapped[str | None]
+    body: Mapped[str]
+    parts: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), comment="which part of our text stands in each place, in order"
+    )
+    named: Mapped[bool] = mapped_column(server_default=text("false"), comment="the places have names, not numbers")
+    usable: Mapped[bool] = mapped_column(comment="ours to send: all its places are known and it breaks no rule")
+    reason: Mapped[str | None] = mapped_column(comment="why it is not usable, or why the channel refused it")
+    synced_at: Mapped[datetime]
 
 
 # ---------------------------------------------------------------- campaigns: the log and the outbox
@@ -343,6 +395,10 @@ class Campaign(Base):
     template_id: Mapped[str | None]
     text_template: Mapped[str | None]
     message_text: Mapped[str | None]
+    text_parts: Mapped[dict[str, str] | None] = mapped_column(
+        JSONB, comment="the text's parts by name, for the places of a template"
+    )
+    sent_template: Mapped[str | None] = mapped_column(comment="the template that went in the text's place")
     message_cost: Mapped[Decimal] = mapped_column(Numeric(14, 4), server_default="0")
     # how it went
     lease_owner: Mapped[str | None]
@@ -381,6 +437,13 @@ class Campaign(Base):
         ),
         UniqueConstraint("provider_message_id"),
         Index("ix_reactivation_campaigns_due", "send_after", postgresql_where=text("status IN ('planned', 'claimed')")),
+        Index(
+            "ix_reactivation_campaigns_unsettled",
+            "account_id",
+            "send_after",
+            postgresql_where=text("status IN ('planned', 'claimed', 'sending')"),
+        ),
+        Index("ix_reactivation_campaigns_unknown", "account_id", "phone", postgresql_where=text("status = 'unknown'")),
         Index(
             "ix_reactivation_campaigns_open_episodes",
             "company_id",
@@ -476,8 +539,15 @@ class InboxMessage(Base):
 
     __table_args__ = (
         UniqueConstraint("channel", "event_key"),
-        CheckConstraint(_one_of("kind", ("message", "ack", "session", "malformed", "crm")), "kind"),
+        CheckConstraint(_one_of("kind", INBOX_KINDS), "kind"),
         Index("ix_inbox_unprocessed", "inbox_id", postgresql_where=text("processed_at IS NULL")),
+        Index(
+            "ix_inbox_waiting_acks",
+            "account_id",
+            "message_id",
+            postgresql_where=text("kind = 'ack' AND processed_at IS NULL"),
+        ),
+        Index("ix_inbox_chats", "account_id", "contact_id", postgresql_where=text("kind = 'message'")),
         Index(None, "company_id", "phone"),
     )
 
@@ -608,6 +678,8 @@ class Alert(Base):
     times: Mapped[int] = mapped_column(server_default="1")
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
+    told_at: Mapped[datetime | None] = mapped_column(comment="when people were last told of it")
+    told_times: Mapped[int] = mapped_column(server_default="0", comment="how many of its times they were told of")
 
 
 class ApiKey(Base):

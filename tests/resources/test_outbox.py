@@ -9,7 +9,7 @@ import pytest
 
 from reactivation_core.account_health import Signal
 from reactivation_resources.accounts import record_signal
-from reactivation_resources.channels.base import Accepted, Lost, Rejected, SendOutcome
+from reactivation_resources.channels.base import Accepted, Letter, Lost, Rejected, SendOutcome
 from reactivation_resources.channels.waha import Waha
 from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
@@ -360,8 +360,8 @@ def test_an_earlier_trys_answer_stored_late_does_not_touch_the_present_try(
 
 def test_a_channel_that_breaks_in_the_middle_leaves_the_outcome_unknown(database: Database, outbox: Outbox) -> None:
     class Broken(Waha):
-        def send(self, session: str, phone: str, text: str, campaign_id: UUID) -> SendOutcome:
-            raise KeyError(session, phone, text, campaign_id)
+        def send(self, letter: Letter) -> SendOutcome:
+            raise KeyError(letter)
 
     add_salon(database)
     campaign_id = add_campaign(database, 1)

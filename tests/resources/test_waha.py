@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactivation_core.account_health import Signal
-from reactivation_resources.channels.base import Accepted, Channel, Lost, Rejected, SendOutcome
+from reactivation_resources.channels.base import Accepted, Channel, Letter, Lost, Rejected, SendOutcome
 from reactivation_resources.channels.waha import Waha
 from reactivation_sandbox.process import Town, running_town
 from tests.resources.sending_world import KEY, Gateway, running_gateway
@@ -36,7 +36,7 @@ def waha(gateway: Gateway) -> Iterator[Waha]:
 
 
 def send(channel: Channel) -> SendOutcome:
-    return channel.send("salon_1", PHONE, "Здравствуйте!", CAMPAIGN)
+    return channel.send(Letter(CAMPAIGN, "salon_1", PHONE, "Здравствуйте!"))
 
 
 # ---------------------------------------------------------------- out
@@ -59,9 +59,9 @@ def test_a_number_is_looked_up_once_and_one_without_the_messenger_is_not_written
         send(waha)
     assert len(gateway.checked) == 1
     gateway.absent.add("79000100002")
-    refused = waha.send("salon_1", "+79000100002", "Здравствуйте!", CAMPAIGN)
+    refused = waha.send(Letter(CAMPAIGN, "salon_1", "+79000100002", "Здравствуйте!"))
     assert isinstance(refused, Rejected)
-    assert (refused.code, refused.retryable, refused.client_unreachable) == ("no_whatsapp", False, True)
+    assert (refused.code, refused.retryable, refused.client) == ("no_whatsapp", False, "unreachable")
     assert len(gateway.sent) == 3
 
 
@@ -294,12 +294,12 @@ def test_the_sandbox_takes_a_message_and_its_faults_are_told_apart(town: Town, s
     chat = next(
         person
         for number in range(10_000)
-        if isinstance(channel.send(session, person := f"+7900{number:07}", "Проба", CAMPAIGN), Accepted)
+        if isinstance(channel.send(Letter(CAMPAIGN, session, (person := f"+7900{number:07}"), "Проба")), Accepted)
     )
     town.fail("/api/sendText", kind="lose_response")
-    assert isinstance(channel.send(session, chat, "Потеряно", CAMPAIGN), Lost)
+    assert isinstance(channel.send(Letter(CAMPAIGN, session, chat, "Потеряно")), Lost)
     town.fail("/api/sendText", kind="html", status=403)
-    refused = channel.send(session, chat, "Отказ", CAMPAIGN)
+    refused = channel.send(Letter(CAMPAIGN, session, chat, "Отказ"))
     assert isinstance(refused, Rejected)
     assert refused.signal is None
     assert [sent["text"] for sent in town.messages()] == ["Проба", "Потеряно"]
@@ -312,6 +312,6 @@ def test_the_sandboxs_sessions_tell_their_health(town: Town, session: str) -> No
     town.set_session(session, "SCAN_QR_CODE")
     status = channel.health(session)
     assert (status.working, status.words, status.signal) == (False, "SCAN_QR_CODE", Signal.BANNED)
-    refused = channel.send(session, PHONE, "Здравствуйте!", CAMPAIGN)
+    refused = channel.send(Letter(CAMPAIGN, session, PHONE, "Здравствуйте!"))
     assert isinstance(refused, Rejected)
     assert not Waha("http://127.0.0.1:9").health(session).working
