@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 import dagster as dg
 from sqlalchemy import text
 
+from reactivation_assets.daily.sent_campaigns import SHARD_TAG, STAY_TAG
 from reactivation_assets.jobs import read_replies, refresh_hinted, send_due
 from reactivation_assets.resources import PlatformParam
 from reactivation_resources.crm_hints import waiting_hints
 from reactivation_resources.database.engine import Database
-from reactivation_resources.sending_checks import standing
+from reactivation_resources.sending_checks import NO_CAPS, Caps, standings
 from reactivation_resources.settings import Settings
 
 _IN_FLIGHT = [
@@ -25,36 +26,54 @@ _IN_FLIGHT = [
 ]
 
 
+STAY_S = 240
+"""How long a sending run stays to send what comes due, in seconds: starting one costs some seconds too."""
 # A process that was killed leaves its run as under way; no run takes this long, and two at once do no harm.
 _LONGEST_RUN = timedelta(minutes=15)
 
-_DUE = """
+_OF_SHARD = "company_id % :shards = :shard"
+_DUE = f"""
 SELECT account_id, count(*) AS campaigns, min(send_after) AS oldest FROM reactivation_campaigns
 WHERE status IN ('planned', 'claimed') AND send_after <= :now AND expires_at > :now AND message_text IS NOT NULL
-  AND (lease_until IS NULL OR lease_until <= :now) AND account_id IS NOT NULL
+  AND (lease_until IS NULL OR lease_until <= :now) AND account_id IS NOT NULL AND {_OF_SHARD}
 GROUP BY account_id ORDER BY account_id
-"""
-_LEFT_OVER = """
+"""  # noqa: S608 - our own words
+_LEFT_OVER = f"""
 SELECT count(*), min(send_after) FROM reactivation_campaigns
-WHERE (status = 'planned' AND expires_at <= :now) OR (status IN ('claimed', 'sending') AND lease_until <= :now)
-"""
+WHERE ((status = 'planned' AND expires_at <= :now) OR (status IN ('claimed', 'sending') AND lease_until <= :now)) AND {_OF_SHARD}
+"""  # noqa: S608 - our own words
+_LAST_MOVE = "SELECT coalesce(max(event_id), 0) FROM campaign_events"
 
 
 def due_sends(
-    database: Database, now: datetime, *, platform_daily: int | None = None, platform_hourly: int | None = None
+    database: Database,
+    now: datetime,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    caps: Caps = NO_CAPS,
 ) -> tuple[int, datetime | None]:
-    """How many campaigns a run could send or settle at `now`, and the send time of the oldest.
+    """How many campaigns of a shard (number, of how many) a sending run could move now, and when the oldest of them was due.
 
     What an account may not send now (limits, window, pause) is not due: a run could do nothing, and would be asked for again and again.
     """
+    number, of = shard
+    parameters = {"now": now, "shard": number, "shards": of}
     with database.begin() as connection:
-        count, oldest = connection.execute(text(_LEFT_OVER), {"now": now}).one()
-        for account in connection.execute(text(_DUE), {"now": now}).all():
-            limits = {"platform_daily": platform_daily, "platform_hourly": platform_hourly}
-            if not standing(connection, account.account_id, now, **limits).reason:
-                count += account.campaigns
-                oldest = account.oldest if oldest is None else min(oldest, account.oldest)
+        count, oldest = connection.execute(text(_LEFT_OVER), parameters).one()
+        due = connection.execute(text(_DUE), parameters).all()
+        found = standings(connection, [account.account_id for account in due], now, caps=caps)
+    for account in due:
+        if found[account.account_id].room:
+            count += account.campaigns
+            oldest = account.oldest if oldest is None else min(oldest, account.oldest)
     return int(count), oldest
+
+
+def _run_key(database: Database, shard: tuple[int, int], now: datetime) -> str:
+    """The same while nothing has moved, so that one state of the outbox is one run; for five minutes, in case that run came to nothing."""
+    with database.begin() as connection:
+        last_move = connection.execute(text(_LAST_MOVE)).scalar_one()
+    return f"{shard[0]}/{shard[1]} {last_move} {now:%Y-%m-%dT%H}:{now.minute // 5 * 5:02}"
 
 
 def waiting_replies(database: Database) -> tuple[int, int] | None:
@@ -73,20 +92,29 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     def due_sends_sensor(
         context: dg.SensorEvaluationContext, platform: PlatformParam
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Asks for a sending run when a planned message has come due."""
-        settings, now = platform.settings, platform.clock.now()
-        count, _ = due_sends(
-            platform.database,
-            now,
-            platform_daily=settings.reactivation_daily_limit,
-            platform_hourly=settings.reactivation_hourly_limit,
-        )
-        if not count:
-            yield dg.SkipReason("nothing is due")
-        elif _in_flight(context, send_due.name, now):
-            yield dg.SkipReason("a sending run is under way")
-        else:
-            yield dg.RunRequest(partition_key=platform.calendar.today().isoformat())
+        """Asks for a sending run, one a shard at a time, when a planned message has come due."""
+        now, of = platform.clock.now(), platform.settings.reactivation_shards
+        asked = waiting = 0
+        for number in range(of):
+            shard = (number, of)
+            count, _ = due_sends(
+                platform.database,
+                now,
+                shard=shard,
+                caps=platform.caps,
+            )
+            tags = {SHARD_TAG: f"{number}/{of}"} if of > 1 else {}
+            if count and _in_flight(context, send_due.name, now, tags):
+                waiting += 1
+            elif count:
+                asked += 1
+                yield dg.RunRequest(
+                    run_key=_run_key(platform.database, shard, now),
+                    partition_key=platform.calendar.today().isoformat(),
+                    tags={**tags, STAY_TAG: str(STAY_S)},
+                )
+        if not asked:
+            yield dg.SkipReason("a sending run is under way" if waiting else "nothing is due")
 
     @dg.sensor(job=read_replies, minimum_interval_seconds=15, default_status=status)
     def replies_sensor(
@@ -122,7 +150,9 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     return [due_sends_sensor, replies_sensor, crm_hints_sensor]
 
 
-def _in_flight(context: dg.SensorEvaluationContext, job: str, now: datetime) -> bool:
+def _in_flight(
+    context: dg.SensorEvaluationContext, job: str, now: datetime, tags: dict[str, str] | None = None
+) -> bool:
     """Whether a run of `job` has been asked for and has not ended: runs that overlap would only wait for each other."""
-    asked_for = dg.RunsFilter(job_name=job, statuses=_IN_FLIGHT, created_after=now - _LONGEST_RUN)
+    asked_for = dg.RunsFilter(job_name=job, statuses=_IN_FLIGHT, tags=tags or {}, created_after=now - _LONGEST_RUN)
     return bool(context.instance.get_run_records(asked_for, limit=1))

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 from reactivation_core.local_time import local_date, local_to_instant, require_aware
 
 WORKING_DAYS = frozenset({1, 2, 3, 4, 5})
+LAST_CALL = timedelta(seconds=60)
+"""Nothing leaves so shortly before closing: it would arrive after it."""
 _LONGEST_CLOSURE_DAYS = 60
 
 

@@ -3,7 +3,7 @@
 What to add here: reads and writes of accounts. What to keep out: what a signal or a score means (`reactivation_core.account_health`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,7 +40,7 @@ _ACCOUNTS = """
 SELECT a.*, c.timezone, c.country, c.crm_status, s.enabled, s.daily_limit_mode, s.manual_daily_limit, s.sending_hour_from,
        s.sending_hour_to, s.sending_days
 FROM channel_accounts a JOIN companies c USING (company_id) LEFT JOIN reactivation_settings s USING (company_id)
-WHERE CAST(:account AS bigint) IS NULL OR a.account_id = :account
+WHERE CAST(:accounts AS bigint[]) IS NULL OR a.account_id = ANY(:accounts)
 ORDER BY a.company_id, a.account_id
 """
 _SENDS = """
@@ -87,6 +87,10 @@ class AccountView:
     daily_limit_mode: str
     manual_daily_limit: int | None
     window: SendingWindow | None
+    business_id: str | None = None
+    clients_a_day: int | None = None
+    new_chats_left: int | None = None
+    objection: str = ""
     sends: tuple[tuple[datetime, str], ...] = ()
 
     @property
@@ -109,7 +113,7 @@ class AccountView:
 def account_states(database: Database, as_of: datetime) -> dict[int, AccountView]:
     """The account of every company that has one, by company; of several, the first that was connected."""
     with database.begin() as connection:
-        rows = connection.execute(text(_ACCOUNTS), {"account": None}).all()
+        rows = connection.execute(text(_ACCOUNTS), {"accounts": None}).all()
         parameters = {"counted": COUNTED, "since": as_of - DAY, "as_of": as_of}
         sends: dict[int, list[tuple[datetime, str]]] = {}
         for row in connection.execute(text(_SENDS), parameters):
@@ -135,10 +139,10 @@ def planning_frames(views: Mapping[int, AccountView]) -> tuple[pl.DataFrame, pl.
     return pl.DataFrame(accounts, schema=accounts_schema), pl.DataFrame(recent, schema=recent_schema)
 
 
-def account_view(connection: Connection, account_id: int) -> AccountView | None:
-    """The account as it is now, without its sends; None when it does not exist."""
-    row = connection.execute(text(_ACCOUNTS), {"account": account_id}).one_or_none()
-    return None if row is None else _view(row, ())
+def account_views(connection: Connection, account_ids: Collection[int]) -> dict[int, AccountView]:
+    """The accounts as they are now, by id, without their sends."""
+    rows = connection.execute(text(_ACCOUNTS), {"accounts": list(account_ids)})
+    return {row.account_id: _view(row, ()) for row in rows}
 
 
 def record_signal(
@@ -176,14 +180,23 @@ _ALERTS = {
 
 def refresh_health(database: Database, now: datetime) -> dict[int, float]:
     """Recompute every account's spam score from its last 100 sends; changes go to the history. Returns the scores by account."""
-    scores: dict[int, float] = {}
     with database.begin() as connection:
-        for row in connection.execute(text(_SCORED), {"counted": COUNTED, "now": now, "scored": SCORED_SENDS}).all():
-            silence = now - row.last_at if row.last_at is not None else timedelta(0)
-            score = round(spam_score(row.sends, row.optouts, row.failed, row.replies, since_last_send=silence), 4)
-            scores[row.account_id] = score
-            if score != row.spam_score:
-                _store_score(connection, row, score, now)
+        return recount(connection, None, now)
+
+
+def recount(connection: Connection, account_ids: Collection[int] | None, now: datetime) -> dict[int, float]:
+    """`refresh_health` of some accounts inside a running transaction."""
+    scores: dict[int, float] = {}
+    if account_ids is not None and not account_ids:
+        return scores
+    for row in connection.execute(text(_SCORED), {"counted": COUNTED, "now": now, "scored": SCORED_SENDS}).all():
+        if account_ids is not None and row.account_id not in account_ids:
+            continue
+        silence = now - row.last_at if row.last_at is not None else timedelta(0)
+        score = round(spam_score(row.sends, row.optouts, row.failed, row.replies, since_last_send=silence), 4)
+        scores[row.account_id] = score
+        if score != row.spam_score:
+            _store_score(connection, row, score, now)
     return scores
 
 
@@ -216,6 +229,9 @@ def _view(row: Row[Any], sends: tuple[tuple[datetime, str], ...]) -> AccountView
         daily_limit_mode=row.daily_limit_mode or "unknown",
         manual_daily_limit=row.manual_daily_limit,
         window=window,
+        business_id=row.business_id,
+        clients_a_day=row.clients_a_day,
+        new_chats_left=row.new_chats_left,
         sends=sends,
     )
 

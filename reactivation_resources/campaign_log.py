@@ -241,10 +241,11 @@ class CampaignLog:
                 connection.execute(statement, parameters)
 
     def write_texts(self, texts: Iterable[dict[str, Any]]) -> None:
-        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, message_cost, personalization."""
+        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, text_parts, message_cost, personalization."""
         statement = text(
             "UPDATE reactivation_campaigns SET stage = :stage, tone = :tone, text_source = :text_source, template_id = :template_id,"
-            " text_template = :text_template, message_text = :message_text, message_cost = :message_cost,"
+            " text_template = :text_template, message_text = :message_text,"
+            " text_parts = CAST(:text_parts AS jsonb), message_cost = :message_cost,"
             " personalization = personalization || CAST(:personalization AS jsonb)"
             " WHERE campaign_id = CAST(:campaign_id AS uuid) AND message_text IS NULL AND status = 'planned'"
         )

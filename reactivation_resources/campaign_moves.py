@@ -1,39 +1,67 @@
 """Moves campaigns from status to status in the database, and writes down every move.
 
 What to add here: what a status change does to the campaign's row. What to keep out: which change is allowed
-(`reactivation_core.campaign_states`) and why it happens (outbox.py, inbox.py). Every function runs inside the caller's transaction.
+(`reactivation_core.campaign_states`) and why it happens (outbox.py, inbox.py). Every function runs inside the caller's transaction and
+takes any number of campaigns at once: how many there are costs rows, not queries.
 
 Everything that touches an account's campaigns takes the account's lock first, then campaign rows, then the account's row. One order for
 all means that nobody waits in a circle, and under the lock what is counted stays true until the commit.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
-from sqlalchemy import Connection, Row, Table, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, bindparam, insert, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from reactivation_core.campaign_states import Event, Status, advance
 from reactivation_core.planning import next_attempt_at
-from reactivation_resources.database.models import Account, Campaign, CampaignEvent, InboxMessage
+from reactivation_resources.database.models import Campaign, CampaignEvent, InboxMessage
 
 CAMPAIGNS = cast("Table", Campaign.__table__)
 INBOX = cast("Table", InboxMessage.__table__)
 # A status event may name a message whose answer we lost only by its chat; later than this it speaks of something else.
 SETTLING_WINDOW = timedelta(days=7)
+LONGEST_ANSWER = timedelta(seconds=60)
+"""No channel waits longer for an answer: a message whose answer was lost had arrived by then, or never did."""
 _CLOCK_SKEW = timedelta(minutes=2)
 
 _REPORTS = {"accepted": Event.ACCEPTED, "delivered": Event.DELIVERED, "read": Event.READ, "failed": Event.FAILED}
+_LOCK = """
+SELECT count(pg_advisory_xact_lock(hashtextextended('reactivation-account', account_id)))
+FROM (SELECT account_id FROM unnest(CAST(:accounts AS bigint[])) AS a(account_id) ORDER BY 1) ordered
+"""
+_TRY_LOCK = """
+SELECT account_id FROM unnest(CAST(:accounts AS bigint[])) AS a(account_id)
+WHERE pg_try_advisory_xact_lock(hashtextextended('reactivation-account', account_id))
+"""
+# The account's age starts with its first message that went out.
+_FIRST_SEND = """
+UPDATE channel_accounts a SET first_sent_at = f.at
+FROM unnest(CAST(:accounts AS bigint[]), CAST(:instants AS timestamptz[])) AS f(account_id, at)
+WHERE a.account_id = f.account_id AND (a.first_sent_at IS NULL OR a.first_sent_at > f.at)
+"""
+_WAITING = """
+SELECT i.* FROM inbox i
+JOIN unnest(CAST(:accounts AS bigint[]), CAST(:messages AS text[])) AS m(account_id, message_id) USING (account_id, message_id)
+WHERE i.kind = 'ack' AND i.processed_at IS NULL ORDER BY i.inbox_id
+"""
 
 
 def lock_accounts(connection: Connection, account_ids: Iterable[int]) -> None:
-    """Wait for the locks of these accounts; they are held until the transaction ends."""
-    for account_id in sorted(set(account_ids)):
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended('reactivation-account', :account))"),
-            {"account": account_id},
-        )
+    """Wait for the locks of these accounts, in one order for all who do; they are held until the transaction ends."""
+    if wanted := sorted(set(account_ids)):
+        connection.execute(text(_LOCK), {"accounts": wanted})
+
+
+def try_lock_accounts(connection: Connection, account_ids: Iterable[int]) -> list[int]:
+    """Take the locks that nobody holds, without waiting; returns whose they are, in the order given."""
+    wanted = list(account_ids)
+    taken = set(connection.execute(text(_TRY_LOCK), {"accounts": wanted}).scalars())
+    return [account_id for account_id in wanted if account_id in taken]
 
 
 def campaigns_for_update(connection: Connection, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
@@ -42,88 +70,134 @@ def campaigns_for_update(connection: Connection, *conditions: ColumnElement[bool
     return list(connection.execute(query))
 
 
-def move(
-    connection: Connection,
-    campaign: Row[Any],
-    event: Event,
-    at: datetime,
-    *,
-    detail: dict[str, Any] | None = None,
-    **columns: Any,
-) -> Status:
-    """Let `event` happen to a locked campaign and set `columns` with it. Returns the new status.
+@dataclass(slots=True)
+class Change:
+    """A locked campaign on its way: what its row holds now and will hold, and the moves made on the way."""
 
-    Raises `IllegalTransition` when the campaign's status does not allow the event.
-    """
-    current = Status(campaign.status)
-    status = advance(current, event, tries=columns.get("tries", campaign.tries))
-    statement = update(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign.campaign_id)
-    connection.execute(statement.values(status=status, **columns))
-    if status != current:
-        connection.execute(
-            insert(CampaignEvent).values(
-                campaign_id=campaign.campaign_id,
-                at=at,
-                event=event,
-                from_status=current,
-                to_status=status,
-                detail=detail or {},
+    campaign: Mapping[str, Any]
+    columns: dict[str, Any] = field(default_factory=dict)
+    moves: list[dict[str, Any]] = field(default_factory=list)
+
+    def __getitem__(self, column: str) -> Any:
+        """What a column holds by now."""
+        return self.columns[column] if column in self.columns else self.campaign[column]
+
+    @property
+    def status(self) -> Status:
+        """The status it has come to."""
+        return Status(self["status"])
+
+    def move(self, event: Event, at: datetime, detail: Mapping[str, Any] | None = None, **columns: Any) -> Status:
+        """Let `event` happen and set `columns` with it. Returns the new status.
+
+        Raises `IllegalTransition` when the campaign's status does not allow the event.
+        """
+        current = self.status
+        status = advance(current, event, tries=columns.get("tries", self["tries"]))
+        self.columns |= {**columns, "status": status}
+        if status != current:
+            self.moves.append(
+                {
+                    "campaign_id": self.campaign["campaign_id"],
+                    "at": at,
+                    "event": event,
+                    "from_status": current,
+                    "to_status": status,
+                    "detail": dict(detail or {}),
+                }
             )
+        return status
+
+    def cancel(self, reason: str, at: datetime) -> None:
+        """Call off a campaign that has not been sent. This ends its episode."""
+        self.move(
+            Event.CANCEL,
+            at,
+            {"reason": reason},
+            completion_reason="opted_out" if reason == "opted_out" else "cancelled",
+            completed_at=at,
+            lease_owner=None,
+            lease_until=None,
+            error=reason,
         )
-    return status
+
+    def release(self, at: datetime, not_before: datetime | None = None) -> None:
+        """Plan a claimed campaign again. A planned campaign's lease, if it has one, only says until when nobody may take it."""
+        self.move(Event.RELEASE, at, lease_owner=None, lease_until=not_before)
+
+    def hear(
+        self,
+        report: str,
+        at: datetime,
+        *,
+        message_id: str | None = None,
+        contact_id: str | None = None,
+        error: str | None = None,
+    ) -> Status:
+        """Take in what the channel says: `accepted`, `delivered`, `read` or `failed`.
+
+        The same reports in any order, any number of times, leave the same row.
+        """
+        event = _REPORTS[report]
+        status = advance(self.status, event, tries=self["tries"])
+        if status in (Status.PLANNED, Status.CLAIMED):
+            return status  # a late word on a try that had failed; the next one is on its way
+        failed = status is Status.FAILED
+        sending_at = self["sending_at"] or at  # none: the try was refused, and has arrived after all
+        arrived = _between(at, sending_at, sending_at + LONGEST_ANSWER)
+        columns: dict[str, Any] = {
+            "sending_at": sending_at,
+            "sent_at": _first(self["sent_at"], arrived if report != "failed" else None),
+            "provider_message_id": self["provider_message_id"] or message_id,
+            "provider_contact_id": self["provider_contact_id"] or contact_id,
+            "next_attempt_at": self["next_attempt_at"] or next_attempt_at(sending_at, self["retry_interval_days"]),
+            "delivered_at": _first(self["delivered_at"], at if report in {"delivered", "read"} else None),
+            "read_at": _first(self["read_at"], at if report == "read" else None),
+            "failed_at": _first(self["failed_at"], at if report == "failed" else None) if failed else None,
+            "error": (self["error"] or error or "the channel reported a failure") if failed else None,
+            "lease_owner": None,
+            "lease_until": None,
+        }
+        return self.move(event, at, {"error": error} if error else None, **columns)
 
 
-def cancel(connection: Connection, campaign: Row[Any], reason: str, at: datetime) -> None:
-    """Call off a locked campaign that has not been sent. This ends its episode."""
-    move(
-        connection,
-        campaign,
-        Event.CANCEL,
-        at,
-        detail={"reason": reason},
-        completion_reason="opted_out" if reason == "opted_out" else "cancelled",
-        completed_at=at,
-        lease_owner=None,
-        lease_until=None,
-        error=reason,
-    )
+def change_of(campaign: Row[Any]) -> Change:
+    """A change of a locked row, with nothing changed yet."""
+    return Change(campaign._asdict())
 
 
-def hear(
-    connection: Connection,
-    campaign: Row[Any],
-    report: str,
-    at: datetime,
-    *,
-    message_id: str | None = None,
-    contact_id: str | None = None,
-    error: str | None = None,
-) -> Status:
-    """Take in what the channel says of a locked campaign: `accepted`, `delivered`, `read` or `failed`.
+def store_changes(connection: Connection, changes: Iterable[Change]) -> None:
+    """Write changed campaigns, the moves they made, and the first send of their accounts."""
+    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    moves: list[dict[str, Any]] = []
+    first: dict[int, datetime] = {}
+    for change in changes:
+        if not change.columns:
+            continue
+        names = tuple(sorted(change.columns))
+        row = {"b_campaign_id": change.campaign["campaign_id"], **{f"b_{name}": change.columns[name] for name in names}}
+        by_columns.setdefault(names, []).append(row)
+        moves += change.moves
+        sent_at, account_id = change.columns.get("sent_at"), change["account_id"]
+        if sent_at is not None and account_id is not None and change.campaign["sent_at"] != sent_at:
+            first[account_id] = min(sent_at, first.get(account_id, sent_at))
+    for names, rows in by_columns.items():
+        values = {name: bindparam(f"b_{name}", type_=CAMPAIGNS.c[name].type) for name in names}
+        connection.execute(
+            update(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == bindparam("b_campaign_id")).values(**values), rows
+        )
+    if moves:
+        connection.execute(insert(CampaignEvent), moves)
+    if first:
+        connection.execute(text(_FIRST_SEND), {"accounts": list(first), "instants": list(first.values())})
 
-    The same reports in any order, any number of times, leave the same row.
-    """
-    event = _REPORTS[report]
-    status = advance(Status(campaign.status), event, tries=campaign.tries)
-    failed = status is Status.FAILED
-    sent_at = campaign.sent_at or (campaign.sending_at if report != "failed" else None)
-    columns: dict[str, Any] = {
-        "sent_at": sent_at,
-        "provider_message_id": campaign.provider_message_id or message_id,
-        "provider_contact_id": campaign.provider_contact_id or contact_id,
-        "next_attempt_at": campaign.next_attempt_at
-        or next_attempt_at(campaign.sending_at, campaign.retry_interval_days),
-        "delivered_at": _first(campaign.delivered_at, at if report in {"delivered", "read"} else None),
-        "read_at": _first(campaign.read_at, at if report == "read" else None),
-        "failed_at": _first(campaign.failed_at, at if report == "failed" else None) if failed else None,
-        "error": (campaign.error or error or "the channel reported a failure") if failed else None,
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    move(connection, campaign, event, at, detail={"error": error} if error else None, **columns)
-    if sent_at is not None and campaign.account_id is not None:
-        _count_first_send(connection, campaign.account_id, sent_at)
-    return status
+
+def cancel(connection: Connection, campaigns: Iterable[Row[Any]], reason: str, at: datetime) -> None:
+    """Call off locked campaigns that have not been sent. This ends their episodes."""
+    changes = [change_of(campaign) for campaign in campaigns]
+    for change in changes:
+        change.cancel(reason, at)
+    store_changes(connection, changes)
 
 
 def settle_from_chat(connection: Connection, account_id: int, phone: str, heard_at: datetime) -> Row[Any] | None:
@@ -140,32 +214,60 @@ def settle_from_chat(connection: Connection, account_id: int, phone: str, heard_
     return waiting[0] if len(waiting) == 1 else None
 
 
-def hear_waiting(connection: Connection, campaign_id: Any) -> None:
-    """Apply status events that came before the answer of the send was stored, or whose campaign had not been known lost yet."""
-    campaign = campaigns_for_update(connection, CAMPAIGNS.c.campaign_id == campaign_id)[0]
-    conditions = [INBOX.c.account_id == campaign.account_id, INBOX.c.kind == "ack", INBOX.c.processed_at.is_(None)]
-    if campaign.provider_message_id is not None:
-        conditions.append(INBOX.c.message_id == campaign.provider_message_id)
-    else:
-        conditions += [INBOX.c.phone == campaign.phone, INBOX.c.occurred_at >= campaign.sending_at - _CLOCK_SKEW]
+def hear_waiting(connection: Connection, changes: Sequence[Change]) -> None:
+    """Let changes hear the status events that came before the answer of their send was stored."""
+    named = {
+        (change["account_id"], change["provider_message_id"]): change
+        for change in changes
+        if change["provider_message_id"]
+    }
+    if not named:
+        return
+    accounts, messages = zip(*named, strict=True)
+    query = {"accounts": list(accounts), "messages": list(messages)}
+    _hear_all(
+        connection, ((named[ack.account_id, ack.message_id], ack) for ack in connection.execute(text(_WAITING), query))
+    )
+
+
+def hear_waiting_chat(connection: Connection, change: Change) -> None:
+    """Let a campaign whose answer was lost hear the status events that its chat has waiting, if they can only mean it."""
+    conditions = [
+        INBOX.c.account_id == change["account_id"],
+        INBOX.c.kind == "ack",
+        INBOX.c.processed_at.is_(None),
+        INBOX.c.phone == change["phone"],
+        INBOX.c.occurred_at >= change["sending_at"] - _CLOCK_SKEW,
+    ]
     waiting = list(connection.execute(select(INBOX).where(*conditions).order_by(INBOX.c.inbox_id)))
-    if campaign.provider_message_id is None and len({ack.message_id for ack in waiting}) > 1:
+    if len({ack.message_id for ack in waiting}) > 1:
         return  # several messages in that chat: which one is ours cannot be told
-    for ack in waiting:
-        hear(connection, campaign, ack.body, ack.occurred_at, message_id=ack.message_id, contact_id=ack.contact_id)
-        campaign = campaigns_for_update(connection, CAMPAIGNS.c.campaign_id == campaign_id)[0]
-        done = update(InboxMessage).where(InboxMessage.inbox_id == ack.inbox_id)
-        connection.execute(done.values(processed_at=ack.received_at, error=None))
+    _hear_all(connection, ((change, ack) for ack in waiting))
+
+
+def _hear_all(connection: Connection, heard: Iterable[tuple[Change, Row[Any]]]) -> None:
+    done = []
+    for change, ack in heard:
+        change.hear(ack.body, ack.occurred_at, message_id=ack.message_id, contact_id=ack.contact_id)
+        done.append(ack.inbox_id)
+    if done:
+        mark = update(INBOX).where(INBOX.c.inbox_id.in_(done))
+        connection.execute(mark.values(processed_at=INBOX.c.received_at, error=None))
+
+
+def by_id(campaigns: Iterable[Row[Any]]) -> dict[UUID, Row[Any]]:
+    """Rows by campaign."""
+    return {campaign.campaign_id: campaign for campaign in campaigns}
+
+
+def accounts_of(campaigns: Collection[Row[Any]]) -> list[int]:
+    """The accounts of these campaigns."""
+    return sorted({campaign.account_id for campaign in campaigns if campaign.account_id is not None})
+
+
+def _between(at: datetime, earliest: datetime, latest: datetime) -> datetime:
+    return max(earliest, min(at, latest))
 
 
 def _first(known: datetime | None, heard: datetime | None) -> datetime | None:
     return min((instant for instant in (known, heard) if instant is not None), default=None)
-
-
-def _count_first_send(connection: Connection, account_id: int, sent: datetime) -> None:
-    """The account's age starts with its first message that went out."""
-    connection.execute(
-        update(Account)
-        .where(Account.account_id == account_id, (Account.first_sent_at.is_(None)) | (Account.first_sent_at > sent))
-        .values(first_sent_at=sent)
-    )

@@ -5,6 +5,7 @@ context and nothing else: what has not been written is found again by `context_s
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ SELECT c.campaign_id::text, c.company_id, c.phone, c.service_id, c.slots, c.mess
        (SELECT json_object_agg(p.staff_id, p.name) FROM staff p WHERE p.company_id = c.company_id AND p.active) AS staff
 FROM reactivation_campaigns c JOIN clients k USING (company_id, client_id) JOIN companies m USING (company_id)
 JOIN reactivation_settings g USING (company_id) LEFT JOIN services s USING (company_id, service_id)
-WHERE c.campaign_id = :campaign AND c.sent_at IS NOT NULL
+WHERE c.campaign_id = ANY(:campaigns) AND c.sent_at IS NOT NULL
 """
 _UNSYNCED = """
 SELECT campaign_id, company_id, phone, completion_reason FROM reactivation_campaigns
@@ -40,7 +41,7 @@ _REPLIES = """
 SELECT r.intent, r.received_at, r.slot_starts_at, r.extracted, m.timezone FROM client_responses r JOIN companies m USING (company_id)
 WHERE r.campaign_id = :campaign ORDER BY r.received_at, r.inbox_id
 """
-_MARK = "UPDATE reactivation_campaigns SET context_synced_at = :now WHERE campaign_id = :campaign"
+_MARK = "UPDATE reactivation_campaigns SET context_synced_at = :now WHERE campaign_id = ANY(:campaigns)"
 
 
 class ContextSync:
@@ -50,11 +51,16 @@ class ContextSync:
         self._database = database
         self._writer = writer
 
-    def after_send(self, campaign_id: UUID) -> None:
-        """Write a sent campaign. Raises ContextUnavailable when Redis is away: it is written later."""
+    def after_send(self, campaign_ids: Sequence[UUID], now: datetime) -> None:
+        """Write sent campaigns. Raises ContextUnavailable when Redis is away: what is missing is written later."""
+        self._write(campaign_ids)
         with self._database.begin() as connection:
-            row = connection.execute(text(_CONTEXT), {"campaign": campaign_id}).one_or_none()
-        if row is not None:
+            connection.execute(text(_MARK), {"now": now, "campaigns": list(campaign_ids)})
+
+    def _write(self, campaign_ids: Sequence[UUID]) -> None:
+        with self._database.begin() as connection:
+            rows = connection.execute(text(_CONTEXT), {"campaigns": list(campaign_ids)}).all()
+        for row in rows:
             self._writer.write_after_send(_context(row))
 
     def after_reply(self, reply: Reply) -> None:
@@ -78,7 +84,7 @@ class ContextSync:
             log.warning("the dialog context could not follow message %s", reply.inbox_id)
             if reply.campaign_id is not None:
                 with self._database.begin() as connection:
-                    connection.execute(text(_MARK), {"now": None, "campaign": reply.campaign_id})
+                    connection.execute(text(_MARK), {"now": None, "campaigns": [UUID(reply.campaign_id)]})
 
     def catch_up(self, now: datetime) -> int:
         """Bring the context of every campaign that has not been followed to what is true now; stop at the first outage.
@@ -97,7 +103,7 @@ class ContextSync:
                 log.warning("no dialog context for campaign %s: %s", campaign.campaign_id, type(error).__name__)
                 continue
             with self._database.begin() as connection:
-                connection.execute(text(_MARK), {"now": now, "campaign": campaign.campaign_id})
+                connection.execute(text(_MARK), {"now": now, "campaigns": [campaign.campaign_id]})
             done += 1
         return done
 
@@ -111,7 +117,7 @@ class ContextSync:
         if changes and changes[-1] in ("cleared", "opted_out"):
             self._writer.clear(campaign.company_id, campaign.phone, opted_out=changes[-1] == "opted_out")
             return
-        self.after_send(campaign.campaign_id)
+        self._write([campaign.campaign_id])
         for reply, change in zip(replies, changes, strict=True):
             start = to_local(reply.slot_starts_at, reply.timezone) if reply.slot_starts_at is not None else None
             said = reply.extracted

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Row, text
 
 from reactivation_core.local_time import to_local
 from reactivation_core.messages import MessageFacts, SlotFact, fallback_message, validate_message
+from reactivation_core.whatsapp_templates import text_parts
 from reactivation_resources.offered_slots import offered
 
 _FACTS = """
 SELECT c.campaign_id::text, c.company_id, c.client_id, c.days_since, c.discount_percent, c.attempt_number, c.slots, c.personalization,
-       k.name, s.title, m.business_type, m.language, m.timezone, g.tone, g.include_slots_in_message,
+       k.name, s.title, m.title AS salon, m.business_type, m.language, m.timezone, g.tone, g.include_slots_in_message,
        (SELECT json_object_agg(p.staff_id, p.name) FROM staff p WHERE p.company_id = c.company_id AND p.active) AS staff
 FROM reactivation_campaigns c
 JOIN clients k USING (company_id, client_id) JOIN companies m USING (company_id) JOIN reactivation_settings g USING (company_id)
@@ -41,11 +42,13 @@ def write_messages(
     return [_written(row, favourites.get((row.company_id, row.client_id))) for row in rows]
 
 
-def rewrite_message(connection: Connection, campaign_id: str, slots: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a campaign with other slots offered, in the words it was first written in."""
+def rewrite_message(
+    connection: Connection, campaign_id: str, slots: Sequence[Mapping[str, Any]]
+) -> tuple[str, dict[str, str]]:
+    """The text of a campaign with other slots offered, in the words it was first written in, and the text's parts."""
     row = connection.execute(text(_FACTS), {"campaigns": [campaign_id]}).one()
     facts = _facts(row, row.personalization.get(FAVOURITE), slots)
-    return fallback_message(facts, _key(row)).text
+    return fallback_message(facts, _key(row)).text, text_parts(facts, row.salon)
 
 
 def _written(row: Row[Any], favourite: int | None) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def _written(row: Row[Any], favourite: int | None) -> dict[str, Any]:
         "template_id": message.template_id,
         "text_template": message.text_template,
         "message_text": message.text,
+        "text_parts": json.dumps(text_parts(facts, row.salon)),
         "message_cost": 0,
         "personalization": json.dumps({FAVOURITE: favourite} if favourite is not None else {}),
     }

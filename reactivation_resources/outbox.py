@@ -6,50 +6,75 @@ status changes a row (campaign_moves.py).
 Why a message cannot go out twice. `sending` is committed before the request leaves, and only `claimed` may become `sending`, under the
 account's lock and the row's. Whoever dies before that commit has sent nothing: the lease runs out and the campaign is planned again.
 Whoever dies after it leaves `sending`, which recovery turns into `unknown`, and nothing leads from there to another send.
+
+Every step takes many campaigns at once: a batch costs as many queries as one message would.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, or_, select, text, update
+from sqlalchemy import Connection, Row, bindparam, or_, text, update
 
 from reactivation_core.campaign_states import Event, Status
 from reactivation_resources.campaign_moves import (
     CAMPAIGNS,
+    Change,
     campaigns_for_update,
-    cancel,
+    change_of,
     lock_accounts,
-    move,
+    store_changes,
+    try_lock_accounts,
 )
-from reactivation_resources.channels.base import Accepted, SendOutcome
+from reactivation_resources.channels.base import Accepted, Letter, SendOutcome
 from reactivation_resources.clock import Clock
 from reactivation_resources.database.engine import Database
-from reactivation_resources.send_outcomes import pause_after, store_lost, store_outcome
-from reactivation_resources.sending_checks import contacted_until, objection, standing
+from reactivation_resources.last_check import Later, Never, Verdict, last_check
+from reactivation_resources.letters import sent_template
+from reactivation_resources.send_outcomes import Answer, lose, pause_after, store_outcomes
+from reactivation_resources.sending_checks import NO_CAPS, Caps, Standing, standings
+
+log = logging.getLogger(__name__)
 
 CLAIM_LEASE = timedelta(minutes=5)
 SENDING_LEASE = timedelta(minutes=10)
 """Far longer than any answer is waited for: a campaign still in `sending` after it has lost its dispatcher."""
+_MOST = 1000  # campaigns of one account in one claim
+_CHUNK = 100  # accounts recovered in one transaction
+
 _DUE = """
-FROM reactivation_campaigns
-WHERE status IN ('planned', 'claimed') AND (lease_until IS NULL OR lease_until <= :now) AND send_after <= :now AND expires_at > :now
+status IN ('planned', 'claimed') AND (lease_until IS NULL OR lease_until <= :now) AND send_after <= :now AND expires_at > :now
 """
+_OF_SHARD = "(CAST(:shards AS int) IS NULL OR company_id % CAST(:shards AS int) = CAST(:shard AS int))"
+# As many due campaigns of each account as it has room for; of the cold lane only while it is open.
+_NEXT = f"""
+SELECT c.* FROM unnest(CAST(:accounts AS bigint[]), CAST(:companies AS bigint[]), CAST(:rooms AS int[]), CAST(:colds AS int[]))
+  AS a(account_id, company_id, room, cold)
+CROSS JOIN LATERAL (
+  SELECT * FROM reactivation_campaigns c
+  WHERE c.account_id = a.account_id AND c.company_id = a.company_id AND {_DUE} AND message_text IS NOT NULL
+    AND (lane = 'warm' OR a.cold > 0)
+  ORDER BY send_after, priority DESC, campaign_id LIMIT a.room FOR UPDATE SKIP LOCKED
+) c
+"""  # noqa: S608 - our own words
+_WITH_WORK = f"""
+SELECT DISTINCT account_id FROM reactivation_campaigns
+WHERE account_id = ANY(:accounts) AND {_DUE} AND message_text IS NOT NULL
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A campaign that this dispatcher alone may bring to `sending` while its lease lasts."""
+    """A campaign that this dispatcher alone may bring to `sending` while its lease lasts. `row`: as it was when claimed."""
 
     campaign_id: UUID
     account_id: int
-    company_id: int
     channel: str
-    session: str
-    phone: str
     owner: str
+    row: Mapping[str, Any] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +87,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """`sending` is committed: the message must now be handed to the channel, once, and its outcome be completed."""
+    """`sending` is committed: the letter must now be handed to the channel, once, and its outcome be completed."""
 
     claim: Claim
-    text: str
+    letter: Letter
     sending_at: datetime
 
 
@@ -86,13 +111,15 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class SlotRefresh:
-    """Slots looked up again: what is offered and kept as spares now, and the text with it."""
+    """Slots looked up again: what is offered and kept as spares now, and the text and its parts with it."""
 
     slots: list[dict[str, Any]]
     message_text: str
     checked_at: datetime
+    text_parts: dict[str, str] | None = None
 
 
+Decision = Cleared | Cancelled | Postponed
 RefreshSlots = Callable[[Mapping[str, Any]], SlotRefresh | None]
 """Given the campaign's row, the slots and text to send instead, or None when what is stored still holds."""
 
@@ -110,10 +137,12 @@ class Outbox:
     """The outbox of one database. Any number of them may work at once.
 
     Args:
-        platform_daily: Cap of every account per 24 h, None for the account's own limit; `platform_hourly` per 60 min.
+        caps: The platform's own limits of every account.
+        templated: Channels that take our own words only within a day of a client's last message.
         refresh_slots: Looks at the offered slots just before a send.
-        on_sent: Called with the campaign's id after an accepted send is stored; its failure changes nothing.
+        on_sent: Called with the ids of campaigns whose accepted sends are stored; its failure changes nothing.
         checkpoint: Called with the name of each step; a test may end the process there.
+        shard: Which share of the companies to serve: (number, of how many), None for all.
     """
 
     def __init__(
@@ -121,176 +150,137 @@ class Outbox:
         database: Database,
         clock: Clock,
         *,
-        platform_daily: int | None = None,
-        platform_hourly: int | None = None,
+        caps: Caps = NO_CAPS,
+        templated: frozenset[str] = frozenset(),
         refresh_slots: RefreshSlots | None = None,
-        on_sent: Callable[[UUID], None] | None = None,
+        on_sent: Callable[[Sequence[UUID]], None] | None = None,
         checkpoint: Callable[[str], None] = lambda name: None,  # noqa: ARG005 - it has a name for those who look
+        shard: tuple[int, int] | None = None,
     ) -> None:
         self.database = database
         self.clock = clock
-        self._platform = {"platform_daily": platform_daily, "platform_hourly": platform_hourly}
+        self._caps = caps
+        self._templated = templated
         self._refresh_slots = refresh_slots
         self._on_sent = on_sent
         self.checkpoint = checkpoint
+        number, of = shard or (None, None)
+        self._shard = {"shard": number, "shards": of}
 
     # ------------------------------------------------------------ what there is to do
 
     def due_accounts(self) -> list[int]:
-        """Accounts that have a campaign to send now."""
-        query = f"SELECT DISTINCT account_id {_DUE} AND account_id IS NOT NULL AND message_text IS NOT NULL ORDER BY 1"
+        """Accounts that have a campaign to send now, the one that has waited longest first."""
+        query = f"""SELECT account_id FROM reactivation_campaigns
+            WHERE {_DUE} AND account_id IS NOT NULL AND message_text IS NOT NULL AND {_OF_SHARD}
+            GROUP BY account_id ORDER BY min(send_after), account_id"""  # noqa: S608 - our own words
         with self.database.begin() as connection:
-            return list(connection.execute(text(query), {"now": self.clock.now()}).scalars())
+            return list(connection.execute(text(query), {"now": self.clock.now(), **self._shard}).scalars())
 
     def unsendable(self) -> dict[str, int]:
         """Due campaigns that cannot even be claimed, by reason: no_text, no_account."""
         query = f"""SELECT count(*) FILTER (WHERE message_text IS NULL) AS no_text,
-            count(*) FILTER (WHERE message_text IS NOT NULL AND account_id IS NULL) AS no_account {_DUE}"""
+            count(*) FILTER (WHERE message_text IS NOT NULL AND account_id IS NULL) AS no_account
+            FROM reactivation_campaigns WHERE {_DUE} AND {_OF_SHARD}"""  # noqa: S608 - our own words
         with self.database.begin() as connection:
-            row = connection.execute(text(query), {"now": self.clock.now()}).one()
+            row = connection.execute(text(query), {"now": self.clock.now(), **self._shard}).one()
         return {name: count for name, count in row._asdict().items() if count}
 
     def next_planned_at(self) -> datetime | None:
         """The next instant at which a campaign that now waits becomes due, or one whose answer is outstanding must be given up."""
-        query = """SELECT min(greatest(lease_until, CASE WHEN status <> 'sending' THEN send_after END)) FROM reactivation_campaigns
-            WHERE status IN ('planned', 'claimed', 'sending') AND (lease_until > :now OR (status <> 'sending' AND send_after > :now))"""
+        query = f"""SELECT min(greatest(lease_until, CASE WHEN status <> 'sending' THEN send_after END)) FROM reactivation_campaigns
+            WHERE status IN ('planned', 'claimed', 'sending') AND (lease_until > :now OR (status <> 'sending' AND send_after > :now))
+              AND {_OF_SHARD}"""  # noqa: S608 - our own words
         with self.database.begin() as connection:
-            found: datetime | None = connection.execute(text(query), {"now": self.clock.now()}).scalar_one()
+            found: datetime | None = connection.execute(
+                text(query), {"now": self.clock.now(), **self._shard}
+            ).scalar_one()
         return found
 
     # ------------------------------------------------------------ planned -> claimed
 
-    def claim(self, owner: str, limit: int = 100) -> list[Claim]:
-        """Claim one due campaign of each of up to `limit` accounts that may send now."""
-        claims: list[Claim] = []
-        for account_id in self.due_accounts():
-            if len(claims) >= limit:
-                break
-            taken = self.claim_one(owner, account_id)
-            if isinstance(taken, Claim):
-                claims.append(taken)
-        return claims
+    def claim(self, owner: str) -> list[Claim]:
+        """Claim what all accounts that have something due may send now."""
+        return self.claim_from(owner, self.due_accounts())[0]
 
-    def claim_one(self, owner: str, account_id: int) -> Claim | Held | None:
-        """Claim the next due campaign of an account; None when there is none left.
+    def claim_from(
+        self, owner: str, account_ids: Sequence[int], limit: int = _MOST
+    ) -> tuple[list[Claim], dict[int, Held]]:
+        """Claim about `limit` due campaigns of these accounts, and say which of them have something due that must wait, and why.
 
-        At most one campaign of an account is on its way to `sending` at a time: two at the same moment would break the gap anyway.
+        An account whose lock another one holds is `busy`: nobody waits for it. An account with a minimum gap has one message on its way
+        at a time, since two at the same moment would break the gap.
         """
+        claims: list[Claim] = []
         with self.database.begin() as connection:
-            lock_accounts(connection, [account_id])
+            ours = try_lock_accounts(connection, account_ids)
             now = self.clock.now()
-            due = select(CAMPAIGNS).where(
-                CAMPAIGNS.c.account_id == account_id,
-                CAMPAIGNS.c.status.in_([Status.PLANNED, Status.CLAIMED]),
-                or_(CAMPAIGNS.c.lease_until.is_(None), CAMPAIGNS.c.lease_until <= now),
-                CAMPAIGNS.c.send_after <= now,
-                CAMPAIGNS.c.expires_at > now,
-                CAMPAIGNS.c.message_text.is_not(None),
-            )
-            if connection.execute(due.limit(1)).first() is None:
-                return None
-            state = standing(connection, account_id, now, **self._platform)
-            if state.reason or state.account is None:
-                return Held(state.reason, state.until)
-            ours = due.where(CAMPAIGNS.c.company_id == state.account.company_id)
-            lane = ours if state.cold else ours.where(CAMPAIGNS.c.lane == "warm")
-            order = (CAMPAIGNS.c.send_after, CAMPAIGNS.c.priority.desc(), CAMPAIGNS.c.campaign_id)
-            campaign = connection.execute(
-                lane.order_by(*order).limit(1).with_for_update(skip_locked=True)
-            ).one_or_none()
-            if campaign is None:
-                return None if state.cold else Held("cold_lane")
-            if campaign.status == Status.CLAIMED:
-                campaign = self._release(connection, campaign, now)
-            move(connection, campaign, Event.CLAIM, now, lease_owner=owner, lease_until=now + CLAIM_LEASE)
-            claim = Claim(
-                campaign_id=campaign.campaign_id,
-                account_id=account_id,
-                company_id=campaign.company_id,
-                channel=state.account.channel,
-                session=state.account.session,
-                phone=campaign.phone,
-                owner=owner,
-            )
-            self.checkpoint("claiming")
-        self.checkpoint("claimed")
-        return claim
+            found = standings(connection, ours, now, caps=self._caps)
+            chosen = _next(connection, found, now, limit)
+            held = {account_id: Held("busy") for account_id in set(account_ids) - set(ours)}
+            held |= _held(connection, found, {row.account_id for row in chosen}, now)
+            changes = []
+            for row in chosen:
+                change = change_of(row)
+                if change.status is Status.CLAIMED:
+                    change.release(now)
+                change.move(Event.CLAIM, now, lease_owner=owner, lease_until=now + CLAIM_LEASE)
+                changes.append(change)
+                account = found[row.account_id].account
+                assert account is not None  # noqa: S101 - it has room
+                claims.append(Claim(row.campaign_id, row.account_id, account.channel, owner, row._asdict()))
+            store_changes(connection, changes)
+            if claims:
+                self.checkpoint("claiming")
+        if claims:
+            self.checkpoint("claimed")
+        return claims, held
 
     # ------------------------------------------------------------ claimed -> sending
 
-    def begin_sending(self, claim: Claim) -> Cleared | Cancelled | Postponed:
-        """Check once more that the message may go out, and commit `sending`. Only a `Cleared` message may be handed to the channel."""
-        if self._refresh_slots is not None and not self._slots_checked(claim):
+    def begin_sending(self, claim: Claim) -> Decision:
+        """Look at the slots of one claim, and clear it."""
+        checked, refreshed = self.check_slots(claim)
+        if not checked:
             return self.give_back(claim, "slots_unchecked")
-        with self.database.begin() as connection:
-            lock_accounts(connection, [claim.account_id])
-            now = self.clock.now()
-            campaign = self._mine(connection, claim, now)
-            if campaign is None:
-                return Postponed("lease_lost")
-            decision = self._decide(connection, campaign, claim, now)
-            if decision is None:
-                lease = now + SENDING_LEASE
-                tries = campaign.tries + 1
-                move(connection, campaign, Event.SEND, now, sending_at=now, lease_until=lease, tries=tries, error=None)
-            self.checkpoint("clearing")
-        if decision is not None:
-            return decision
-        self.checkpoint("before_send")
-        return Cleared(claim, campaign.message_text, now)
+        return self.clear([claim], {claim.campaign_id: refreshed} if refreshed else {})[0]
 
-    def _decide(
-        self, connection: Connection, campaign: Row[Any], claim: Claim, now: datetime
-    ) -> Cancelled | Postponed | None:
-        if campaign.expires_at <= now:
-            move(connection, campaign, Event.EXPIRE, now, lease_owner=None, lease_until=None)
-            return Cancelled("expired")
-        if reason := objection(connection, campaign, now):
-            cancel(connection, campaign, reason, now)
-            return Cancelled(reason)
-        state = standing(connection, claim.account_id, now, besides=campaign.campaign_id, **self._platform)
-        reason, until = state.reason, state.until
-        if not reason and campaign.lane == "cold" and not state.cold:
-            reason = "cold_lane"
-        if not reason and (rested := contacted_until(connection, campaign, now)):
-            reason, until = "contacted_recently", rested
-        if not reason and campaign.message_text is None:
-            reason = "no_text"
-        if not reason:
-            return None
-        # An account's own trouble holds the account; only what is wrong with this campaign keeps it out of the next claim.
-        self._release(connection, campaign, now, not_before=until if reason == "contacted_recently" else None)
-        return Postponed(reason, until)
-
-    def _slots_checked(self, claim: Claim) -> bool:
-        """Ask for the slots outside of any transaction and store what came; False when they could not be looked at."""
-        assert self._refresh_slots is not None  # noqa: S101 - the caller looked
-        with self.database.begin() as connection:
-            campaign = connection.execute(
-                select(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == claim.campaign_id)
-            ).one_or_none()
-        if campaign is None:
-            return False
+    def check_slots(self, claim: Claim) -> tuple[bool, SlotRefresh | None]:
+        """Look at a claim's offered slots, outside of any transaction: whether that could be done, and what to send instead if anything."""
+        if self._refresh_slots is None or not claim.row["slots"]:
+            return True, None
         try:
-            refreshed = self._refresh_slots(campaign._asdict())
+            return True, self._refresh_slots(claim.row)
         except Exception:  # another's code; whatever is wrong with it, no stale slot is offered
-            return False
-        if refreshed is not None:
-            with self.database.begin() as connection:
-                connection.execute(
-                    update(CAMPAIGNS)
-                    .where(
-                        CAMPAIGNS.c.campaign_id == claim.campaign_id,
-                        CAMPAIGNS.c.status == Status.CLAIMED,
-                        CAMPAIGNS.c.lease_owner == claim.owner,
-                    )
-                    .values(
-                        slots=refreshed.slots,
-                        message_text=refreshed.message_text,
-                        slots_checked_at=refreshed.checked_at,
-                    )
-                )
-        return True
+            return False, None
+
+    def clear(self, claims: Sequence[Claim], refreshed: Mapping[UUID, SlotRefresh]) -> list[Decision]:
+        """Check once more that each message may go out, and commit `sending`. Only a `Cleared` letter may be handed to its channel.
+
+        All of it is one transaction under the accounts' locks. `refreshed` replaces slots and texts first. The decisions come in the
+        order of the claims.
+        """
+        with self.database.begin() as connection:
+            lock_accounts(connection, (claim.account_id for claim in claims))
+            now = self.clock.now()
+            _store_slots(connection, claims, refreshed)
+            mine = _mine(connection, claims, now)
+            verdicts = (
+                last_check(connection, list(mine.values()), now, templated=self._templated, caps=self._caps)
+                if mine
+                else {}
+            )
+            decisions = [
+                _decide(claim, mine[claim.campaign_id], verdicts[claim.campaign_id], now)
+                if claim.campaign_id in mine
+                else Postponed("lease_lost")
+                for claim in claims
+            ]
+            store_changes(connection, mine.values())
+            self.checkpoint("clearing")
+        if any(isinstance(decision, Cleared) for decision in decisions):
+            self.checkpoint("before_send")
+        return decisions
 
     def give_back(self, claim: Claim, reason: str) -> Postponed:
         """Plan a claimed campaign again, to be taken up after a while."""
@@ -298,64 +288,46 @@ class Outbox:
         with self.database.begin() as connection:
             lock_accounts(connection, [claim.account_id])
             now = self.clock.now()
-            campaign = self._mine(connection, claim, now)
-            if campaign is None:
-                return Postponed("lease_lost")
-            self._release(connection, campaign, now, not_before=not_before)
-        return Postponed(reason, not_before)
-
-    def _mine(self, connection: Connection, claim: Claim, now: datetime) -> Row[Any] | None:
-        """The claimed campaign, locked, if it is still this claim's."""
-        found = campaigns_for_update(
-            connection,
-            CAMPAIGNS.c.campaign_id == claim.campaign_id,
-            CAMPAIGNS.c.status == Status.CLAIMED,
-            CAMPAIGNS.c.lease_owner == claim.owner,
-            CAMPAIGNS.c.lease_until > now,
-        )
-        return found[0] if found else None
-
-    def _release(
-        self, connection: Connection, campaign: Row[Any], now: datetime, not_before: datetime | None = None
-    ) -> Row[Any]:
-        """Give a claimed campaign back. A planned campaign's lease, if it has one, only says until when nobody may take it."""
-        move(connection, campaign, Event.RELEASE, now, lease_owner=None, lease_until=not_before)
-        return campaigns_for_update(connection, CAMPAIGNS.c.campaign_id == campaign.campaign_id)[0]
+            mine = _mine(connection, [claim], now)
+            for change in mine.values():
+                change.release(now, not_before)
+            store_changes(connection, mine.values())
+        return Postponed(reason, not_before) if mine else Postponed("lease_lost")
 
     # ------------------------------------------------------------ sending -> an outcome
 
     def complete(self, cleared: Cleared, outcome: SendOutcome) -> Status:
-        """Store what the channel answered. Completing twice changes nothing. Returns the campaign's status."""
-        claim = cleared.claim
+        """`complete_all` of one. Returns the campaign's status."""
+        return self.complete_all([(cleared, outcome)])[0]
+
+    def complete_all(self, answers: Sequence[tuple[Cleared, SendOutcome]]) -> list[Status]:
+        """Store what the channels answered. Completing twice changes nothing. Returns the campaigns' statuses, in order."""
         with self.database.begin() as connection:
-            lock_accounts(connection, [claim.account_id])
+            lock_accounts(connection, (cleared.claim.account_id for cleared, _ in answers))
             now = self.clock.now()
-            campaign = campaigns_for_update(connection, CAMPAIGNS.c.campaign_id == claim.campaign_id)[0]
-            if campaign.sending_at == cleared.sending_at:
-                store_outcome(connection, campaign, outcome, now)
+            rows = campaigns_for_update(
+                connection, CAMPAIGNS.c.campaign_id.in_([cleared.claim.campaign_id for cleared, _ in answers])
+            )
+            changes = {row.campaign_id: change_of(row) for row in rows}
+            told = [
+                Answer(changes[cleared.claim.campaign_id], outcome)
+                for cleared, outcome in answers
+                if changes[cleared.claim.campaign_id]["sending_at"] == cleared.sending_at
+            ]
+            store_outcomes(connection, told, now)
             self.checkpoint("before_commit")
         self.checkpoint("completed")
-        if isinstance(outcome, Accepted):
-            self._tell(claim.campaign_id)
-        return self.status(claim.campaign_id)
+        self._tell([cleared.claim.campaign_id for cleared, outcome in answers if isinstance(outcome, Accepted)])
+        return [changes[cleared.claim.campaign_id].status for cleared, _ in answers]
 
-    def status(self, campaign_id: UUID) -> Status:
-        """The campaign's status now."""
-        query = select(CAMPAIGNS.c.status).where(CAMPAIGNS.c.campaign_id == campaign_id)
-        with self.database.begin() as connection:
-            return Status(connection.execute(query).scalar_one())
-
-    def _tell(self, campaign_id: UUID) -> None:
+    def _tell(self, campaign_ids: Sequence[UUID]) -> None:
         """Let the dialog context know. What goes wrong there is made good later from `context_synced_at`."""
-        if self._on_sent is None:
+        if self._on_sent is None or not campaign_ids:
             return
         try:
-            self._on_sent(campaign_id)
-        except Exception:  # the message is out and stored: nothing here may look like a failed send
-            return
-        with self.database.begin() as connection:
-            written = update(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == campaign_id)
-            connection.execute(written.values(context_synced_at=self.clock.now()))
+            self._on_sent(campaign_ids)
+        except Exception as error:  # the messages are out and stored: nothing here may look like a failed send
+            log.warning("what was sent is told later: %s", type(error).__name__)
 
     # ------------------------------------------------------------ what others left behind
 
@@ -365,42 +337,153 @@ class Outbox:
         `sending` beyond its lease becomes `unknown`: whether the message left, only the channel knows. Claims beyond their lease are
         planned again; unsent campaigns past `expires_at` expire.
         """
-        stale = """
+        stale = f"""
             SELECT DISTINCT account_id FROM reactivation_campaigns
-            WHERE (status IN ('sending', 'claimed') AND lease_until <= :now) OR (status IN ('planned', 'claimed') AND expires_at <= :now)
-        """
+            WHERE ((status IN ('sending', 'claimed') AND lease_until <= :now) OR (status IN ('planned', 'claimed') AND expires_at <= :now))
+              AND {_OF_SHARD}
+        """  # noqa: S608 - our own words
         with self.database.begin() as connection:
-            accounts = list(connection.execute(text(stale), {"now": self.clock.now()}).scalars())
-        found = [self._recover_account(account_id) for account_id in sorted(accounts, key=lambda key: key or 0)]
+            parameters = {"now": self.clock.now(), **self._shard}
+            accounts = list(connection.execute(text(stale), parameters).scalars())
+        known = sorted(account_id for account_id in accounts if account_id is not None)
+        chunks: list[list[int]] = [known[first : first + _CHUNK] for first in range(0, len(known), _CHUNK)]
+        found = [self._recover(chunk) for chunk in chunks + [[]] * (None in accounts)]
         return Recovered(
             unknown=sum(one.unknown for one in found),
             released=sum(one.released for one in found),
             expired=sum(one.expired for one in found),
         )
 
-    def _recover_account(self, account_id: int | None) -> Recovered:
+    def _recover(self, account_ids: Sequence[int]) -> Recovered:
+        """Recover the campaigns of these accounts; of none: the campaigns without an account."""
         unknown = released = expired = 0
         with self.database.begin() as connection:
-            if account_id is not None:
-                lock_accounts(connection, [account_id])
+            lock_accounts(connection, account_ids)
             now = self.clock.now()
             campaigns = campaigns_for_update(
                 connection,
-                CAMPAIGNS.c.account_id.is_not_distinct_from(account_id),
+                CAMPAIGNS.c.account_id.in_(account_ids) if account_ids else CAMPAIGNS.c.account_id.is_(None),
                 CAMPAIGNS.c.status.in_([Status.PLANNED, Status.CLAIMED, Status.SENDING]),
                 or_(CAMPAIGNS.c.lease_until <= now, CAMPAIGNS.c.expires_at <= now),
             )
-            for campaign in campaigns:
-                over = campaign.lease_until is None or campaign.lease_until <= now
-                if campaign.status == Status.SENDING:
+            changes = [change_of(campaign) for campaign in campaigns]
+            for change in changes:
+                over = change["lease_until"] is None or change["lease_until"] <= now
+                if change.status is Status.SENDING:
                     if over:
-                        store_lost(connection, campaign, "the dispatcher ended before the answer was stored", now)
+                        lose(connection, change, "the dispatcher ended before the answer was stored", now)
                         unknown += 1
-                elif campaign.expires_at <= now and (over or campaign.status == Status.PLANNED):
-                    move(connection, campaign, Event.EXPIRE, now, lease_owner=None, lease_until=None)
+                elif change["expires_at"] <= now and (over or change.status is Status.PLANNED):
+                    change.move(Event.EXPIRE, now, lease_owner=None, lease_until=None)
                     expired += 1
-                elif campaign.status == Status.CLAIMED and over:
-                    self._release(connection, campaign, now)
+                elif change.status is Status.CLAIMED and over:
+                    change.release(now)
                     released += 1
+            store_changes(connection, changes)
             self.checkpoint("recovering")
         return Recovered(unknown, released, expired)
+
+
+def _next(connection: Connection, found: Mapping[int, Standing], now: datetime, limit: int) -> list[Row[Any]]:
+    """The campaigns to claim, locked: of each account as many as it has room for and its share of `limit`, and no more cold ones than
+    it may send."""
+    ready = [(one, one.account) for one in found.values() if one.room and one.account is not None]
+    if not ready:
+        return []
+    share = max(1, limit // len(ready))
+    query = {
+        "accounts": [account.account_id for _, account in ready],
+        "companies": [account.company_id for _, account in ready],
+        "rooms": [min(one.room, share) for one, _ in ready],
+        "colds": [min(one.cold, share) for one, _ in ready],
+        "now": now,
+    }
+    cold = {account_id: one.cold for account_id, one in found.items()}
+    chosen = []
+    for row in connection.execute(text(_NEXT), query):
+        if row.lane == "cold":
+            cold[row.account_id] -= 1
+        if row.lane != "cold" or cold[row.account_id] >= 0:
+            chosen.append(row)
+    return chosen
+
+
+def _held(
+    connection: Connection, found: Mapping[int, Standing], served: Collection[int], now: datetime
+) -> dict[int, Held]:
+    """The accounts that get nothing although something is due, and why."""
+    idle = [account_id for account_id in found if account_id not in served]
+    if not idle:
+        return {}
+    waiting = connection.execute(text(_WITH_WORK), {"accounts": idle, "now": now}).scalars()
+    return {
+        account_id: Held(found[account_id].reason or "cold_lane", found[account_id].until) for account_id in waiting
+    }
+
+
+def _store_slots(connection: Connection, claims: Iterable[Claim], refreshed: Mapping[UUID, SlotRefresh]) -> None:
+    """Store what was found out of claimed campaigns' slots; a campaign that is no longer this claim's stays as it is."""
+    values = [
+        {
+            "b_campaign": claim.campaign_id,
+            "b_owner": claim.owner,
+            "b_slots": found.slots,
+            "b_text": found.message_text,
+            "b_parts": found.text_parts,
+            "b_checked": found.checked_at,
+        }
+        for claim in claims
+        if (found := refreshed.get(claim.campaign_id)) is not None
+    ]
+    if values:
+        statement = update(CAMPAIGNS).where(
+            CAMPAIGNS.c.campaign_id == bindparam("b_campaign"),
+            CAMPAIGNS.c.status == Status.CLAIMED,
+            CAMPAIGNS.c.lease_owner == bindparam("b_owner"),
+        )
+        connection.execute(
+            statement.values(
+                slots=bindparam("b_slots", type_=CAMPAIGNS.c.slots.type),
+                message_text=bindparam("b_text"),
+                text_parts=bindparam("b_parts", type_=CAMPAIGNS.c.text_parts.type),
+                slots_checked_at=bindparam("b_checked"),
+            ),
+            values,
+        )
+
+
+def _mine(connection: Connection, claims: Sequence[Claim], now: datetime) -> dict[UUID, Change]:
+    """The claimed campaigns that are still these claims', locked."""
+    owners = {claim.campaign_id: claim.owner for claim in claims}
+    rows = campaigns_for_update(
+        connection,
+        CAMPAIGNS.c.campaign_id.in_(list(owners)),
+        CAMPAIGNS.c.status == Status.CLAIMED,
+        CAMPAIGNS.c.lease_until > now,
+    )
+    return {row.campaign_id: change_of(row) for row in rows if row.lease_owner == owners[row.campaign_id]}
+
+
+def _decide(claim: Claim, change: Change, verdict: Verdict, now: datetime) -> Decision:
+    """Let the verdict on a campaign happen to its row."""
+    match verdict:
+        case Letter():
+            change.move(
+                Event.SEND,
+                now,
+                sending_at=now,
+                lease_until=now + SENDING_LEASE,
+                tries=change["tries"] + 1,
+                error=None,
+                sent_template=sent_template(verdict),
+            )
+            return Cleared(claim, verdict, now)
+        case Never("expired"):
+            change.move(Event.EXPIRE, now, lease_owner=None, lease_until=None)
+            return Cancelled("expired")
+        case Never(reason):
+            change.cancel(reason, now)
+            return Cancelled(reason)
+        case Later(reason, until, rest):
+            change.release(now, rest)
+            return Postponed(reason, until)

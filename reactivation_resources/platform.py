@@ -21,10 +21,12 @@ from reactivation_resources.database.engine import Database
 from reactivation_resources.dialog_context import DialogContextWriter
 from reactivation_resources.embedded.servers import ServerUrls, running_servers
 from reactivation_resources.inbox import Inbox
+from reactivation_resources.known_numbers import KnownNumbers
 from reactivation_resources.lake import Lake
 from reactivation_resources.mirror import Mirror
 from reactivation_resources.outbox import Outbox
 from reactivation_resources.rate_limit import PUBLISHED_LIMITS, RateLimiter
+from reactivation_resources.sending_checks import Caps
 from reactivation_resources.settings import Settings
 from reactivation_resources.slot_refresh import SlotRefresher
 from reactivation_resources.yclients.client import YClients
@@ -80,17 +82,32 @@ class Platform:
         """Keeps the bot's context in step."""
         return ContextSync(self.database, self.dialog_context)
 
-    @cached_property
+    @property
+    def caps(self) -> Caps:
+        """The platform's own limits of every account."""
+        return Caps(self.settings.reactivation_daily_limit, self.settings.reactivation_hourly_limit)
+
+    @property
     def outbox(self) -> Outbox:
         """What is to be sent, at most once each."""
+        return self.outbox_of(None)
+
+    def outbox_of(self, shard: tuple[int, int] | None) -> Outbox:
+        """The outbox of a share of the companies: (number, of how many), None for all."""
         return Outbox(
             self.database,
             self.clock,
-            platform_daily=self.settings.reactivation_daily_limit,
-            platform_hourly=self.settings.reactivation_hourly_limit,
-            refresh_slots=SlotRefresher(self.database, self.crm, self.clock),
-            on_sent=self.context_sync.after_send,
+            caps=self.caps,
+            refresh_slots=self.slot_refresher,
+            templated=frozenset(name for name, one in self.channels.items() if not one.capabilities.free_text),
+            on_sent=lambda campaigns: self.context_sync.after_send(campaigns, self.clock.now()),
+            shard=shard,
         )
+
+    @cached_property
+    def slot_refresher(self) -> SlotRefresher:
+        """Looks at offered slots once more before a send; what the CRM told serves all campaigns for a while."""
+        return SlotRefresher(self.database, self.crm, self.clock)
 
     @cached_property
     def crm(self) -> Crm:
@@ -121,7 +138,12 @@ class Platform:
         settings = self.settings
         if settings.waha_base_url is None:
             return {}
-        waha = Waha(settings.waha_base_url, _secret(settings.waha_api_key), _secret(settings.waha_webhook_key))
+        waha = Waha(
+            settings.waha_base_url,
+            _secret(settings.waha_api_key),
+            _secret(settings.waha_webhook_key),
+            numbers=KnownNumbers(self.database, self.clock),
+        )
         return {waha.name: waha}
 
     def close(self) -> None:

@@ -19,8 +19,8 @@ from reactivation_core.replies import Classification, OfferedSlot, classify
 from reactivation_core.reply_effects import ReplyEffects, effects_of
 from reactivation_resources.alerts import raise_alert
 from reactivation_resources.database.engine import Database, FrameSchema
-from reactivation_resources.inbox import enter_suppression
 from reactivation_resources.offered_slots import offered
+from reactivation_resources.suppressions import enter_suppression
 
 BATCH = 500
 Ids = dict[str, dict[str, int]]

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     reactivation_hourly_limit: int | None = Field(
         default=None, ge=0, description="platform-wide cap per account and hour"
     )
+    reactivation_shards: int = Field(default=1, ge=1, le=1000, description="sending runs that share the companies")
     reactivation_min_conversion_rate: float = Field(default=0.10, ge=0, le=1, description="below it a check warns")
     reactivation_debug: bool = Field(default=False, description="verbose logs")
     reactivation_ui_port: int = Field(default=3000, ge=1, le=65535, description="Dagster UI of `reactivation up`")

@@ -54,9 +54,10 @@ class SlotRefresher:
         free, checked_at = self._still_free(campaign, slots, now)
         fresh = closed_up(slots, free)
         if offered(fresh) == offered(slots):  # a spare less changes no word
-            return SlotRefresh(fresh, campaign["message_text"], checked_at)
+            return SlotRefresh(fresh, campaign["message_text"], checked_at, campaign["text_parts"])
         with self._database.begin() as connection:
-            return SlotRefresh(fresh, rewrite_message(connection, str(campaign["campaign_id"]), fresh), checked_at)
+            words, parts = rewrite_message(connection, str(campaign["campaign_id"]), fresh)
+        return SlotRefresh(fresh, words, checked_at, parts)
 
     def _still_free(
         self, campaign: Mapping[str, Any], slots: list[dict[str, Any]], now: datetime

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,7 +13,8 @@ from reactivation_assets.daily_frames import Check, counts_table, daily_asset, m
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
 from reactivation_resources.accounts import refresh_health
-from reactivation_resources.dispatch import dispatch_due
+from reactivation_resources.dispatch import DispatchReport, dispatch_due, dispatch_until
+from reactivation_resources.platform import Platform
 
 CHECKS = [
     Check(
@@ -22,7 +24,9 @@ CHECKS = [
         blocking=False,
     ),
 ]
-WORKERS = 8  # accounts sent from at once; each account sends one message at a time
+
+SHARD_TAG, STAY_TAG = "reactivation/shard", "reactivation/stay"
+"""Tags of a run: which share of the companies it serves (`2/8`), and for how many seconds it stays to send what comes due."""
 
 
 @daily_asset(
@@ -39,8 +43,7 @@ def sent_campaigns(context: dg.AssetExecutionContext, platform: PlatformParam) -
     def compute(day: date) -> pl.DataFrame:
         if day == today:
             platform.context_sync.catch_up(platform.clock.now())
-            owner = f"{socket.gethostname()}:{os.getpid()}:{context.run.run_id}"
-            outcome.update(dispatch_due(platform.outbox, platform.channels, owner, WORKERS).counts)
+            outcome.update(_send(platform, context.run.run_id, context.run.tags).counts)
             refresh_health(platform.database, platform.clock.now())
         return platform.campaign_log.sent(day)
 
@@ -52,6 +55,21 @@ def sent_campaigns(context: dg.AssetExecutionContext, platform: PlatformParam) -
         }
 
     return materialize_days(context, platform.lake, compute, describe=describe, picture=_picture, checks=CHECKS)
+
+
+def _send(platform: Platform, run_id: str, tags: Mapping[str, str]) -> DispatchReport:
+    """Send what is due. A run that was asked to stay sends what comes due meanwhile too; a simulated clock would never move on."""
+    outbox, owner = platform.outbox_of(_shard(tags)), f"{socket.gethostname()}:{os.getpid()}:{run_id}"
+    stays = timedelta(seconds=float(tags.get(STAY_TAG, "0")))
+    if not stays or platform.clock.simulated:
+        return dispatch_due(outbox, platform.channels, owner)
+    return dispatch_until(outbox, platform.channels, owner, until=platform.clock.now() + stays)
+
+
+def _shard(tags: Mapping[str, str]) -> tuple[int, int] | None:
+    """The share of the companies that the run's tag names, as `2/8`."""
+    number, _, of = tags.get(SHARD_TAG, "").partition("/")
+    return (int(number), int(of)) if of else None
 
 
 def _picture(day: date, frame: pl.DataFrame) -> str:

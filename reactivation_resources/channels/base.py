@@ -7,11 +7,11 @@ and any rule (`reactivation_core`). A channel never retries a send and never dec
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from reactivation_core.account_health import Signal
-from reactivation_core.channel_errors import ClientEffect, TemplateEffect
+from reactivation_core.channel_errors import ClientEffect, Consequence, TemplateEffect
 
 EventKind = Literal["message", "ack", "session", "template", "preference", "malformed"]
 AckStatus = Literal["accepted", "delivered", "read", "failed"]
@@ -97,6 +97,20 @@ class Rejected:
     wait: timedelta | None = None
 
 
+def rejected(code: str, consequence: Consequence, words: str | None = None) -> Rejected:
+    """The refusal that a table of errors says this code is."""
+    return Rejected(
+        code,
+        words or consequence.words,
+        retryable=consequence.campaign != "fail",
+        of_account=consequence.campaign == "hold",
+        signal=consequence.account,
+        client=consequence.client,
+        template=consequence.template,
+        wait=consequence.wait,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The answer was lost: the message may or may not have been sent. It must not be sent again."""
@@ -170,6 +184,25 @@ class AccountStatus:
     quality: str | None = None
     clients_a_day: int | None = None
     new_chats_left: int | None = None
+
+
+class KnownNumber(NamedTuple):
+    """Whether a phone is on a channel, and how the channel names its chat."""
+
+    reachable: bool
+    contact_id: str | None
+
+
+class NumberCache(Protocol):
+    """Remembers which phones are on a channel. It may forget; a failure of its own is a number that is not known."""
+
+    def recall(self, channel: str, phone: str) -> KnownNumber | None:
+        """What is known of a phone, None when nothing or nothing fresh."""
+        ...
+
+    def remember(self, channel: str, phone: str, known: KnownNumber) -> None:
+        """Keep what the channel has just said of a phone."""
+        ...
 
 
 class Channel(Protocol):

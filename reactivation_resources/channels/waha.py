@@ -16,26 +16,23 @@ from typing import Any
 import httpx
 
 from reactivation_core.account_health import Signal
+from reactivation_core.channel_errors import WAHA_ANSWERS, WAHA_CAPPED, WAHA_REFUSALS, WAHA_SESSIONS
 from reactivation_resources.channels.base import (
     Accepted,
     AccountStatus,
     AckStatus,
     Capabilities,
     InboundEvent,
+    KnownNumber,
     Letter,
     Lost,
+    NumberCache,
     Rejected,
     SendOutcome,
+    rejected,
 )
+from reactivation_resources.channels.wire import NOT_SENT, Wire, json_object, outage
 
-# The connection could not be made or the request was refused by our own client: nothing left this machine.
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 _PHONE_CHAT = re.compile(r"^(\d{5,15})(?::\d+)?@(?:c\.us|s\.whatsapp\.net)$")
 _MESSAGE_ID = re.compile(r"^(?:true|false)_[^_]+_([^_]+)")
 _SERVER_REFUSAL = re.compile(r"server returned error (\d{3})\b")
@@ -47,9 +44,6 @@ _ACKS: dict[str, AckStatus] = {
     "ERROR": "failed",
 }
 _ACK_NUMBERS = {-1: "ERROR", 0: "PENDING", 1: "SERVER", 2: "DEVICE", 3: "READ", 4: "PLAYED"}
-# A number that must be paired again has been logged out by WhatsApp or its owner. "STOPPED" is an ordinary restart: sends wait, no more.
-_SESSION_SIGNALS = {"SCAN_QR_CODE": Signal.BANNED, "FAILED": Signal.BANNED}
-_REMEMBERED_CHATS = 10_000
 
 
 class Waha:
@@ -60,80 +54,93 @@ class Waha:
         api_key: Sent as `X-Api-Key`; None when WAHA runs without.
         webhook_key: HMAC key of the webhooks; without one every webhook is refused.
         timeout_s: Longest wait for one answer, in seconds.
+        numbers: Remembers which phones are on WhatsApp.
     """
 
     name = "waha"
     capabilities = Capabilities(has_lanes=True, free_text=True)
 
     def __init__(
-        self, base_url: str, api_key: str | None = None, webhook_key: str | None = None, *, timeout_s: float = 30.0
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        webhook_key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        numbers: NumberCache | None = None,
     ) -> None:
         self._webhook_key = webhook_key.encode() if webhook_key else b""
-        self._chats: dict[str, str] = {}
-        # A connection kept open may be closed by the server just as we write to it, and then nobody knows whether the message left.
-        self._client = httpx.Client(
-            base_url=base_url,
-            headers={"X-Api-Key": api_key} if api_key else {},
-            timeout=timeout_s,
-            limits=httpx.Limits(max_keepalive_connections=0),
-            trust_env=False,
-        )
+        self._numbers = numbers
+        self._wire = Wire(base_url, {"X-Api-Key": api_key} if api_key else {}, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Close open connections."""
-        self._client.close()
+        self._wire.close()
 
     # ------------------------------------------------------------ out
 
     def send(self, letter: Letter) -> SendOutcome:
         """See `Channel.send`. Writing to a number that is not on WhatsApp is a ban signal, so it is looked up first."""
-        session, phone, text = letter.session, letter.phone, letter.text
-        chat = self._chats.get(f"{session}:{phone}") or self._find_chat(session, phone)
+        chat = self._chat(letter.session, letter.phone)
         if isinstance(chat, Rejected):
             return chat
         try:
-            response = self._client.post("/api/sendText", json={"session": session, "chatId": chat, "text": text})
-        except _NOT_SENT as error:
-            return _outage(error)
+            response = self._wire.post(
+                "/api/sendText", {"session": letter.session, "chatId": chat, "text": letter.text}
+            )
+        except NOT_SENT as error:
+            return outage(error, "WAHA")
         except httpx.HTTPError as error:
             return Lost(f"sendText: {type(error).__name__}")
         return _outcome(response, chat)
 
-    def _find_chat(self, session: str, phone: str) -> str | Rejected:
+    def _chat(self, session: str, phone: str) -> str | Rejected:
+        """How WhatsApp names the chat with a phone."""
+        known = self._numbers.recall(self.name, phone) if self._numbers is not None else None
+        if known is None:
+            asked = self._look_up(session, phone)
+            if isinstance(asked, Rejected):
+                return asked
+            known = asked
+            if self._numbers is not None:
+                self._numbers.remember(self.name, phone, known)
+        if known.contact_id is None:
+            words = "the number is not on WhatsApp"
+            return Rejected("no_whatsapp", words, retryable=False, client="unreachable")
+        return known.contact_id
+
+    def _look_up(self, session: str, phone: str) -> KnownNumber | Rejected:
         digits = phone.removeprefix("+")
         try:
-            response = self._client.get("/api/contacts/check-exists", params={"phone": digits, "session": session})
+            response = self._wire.get("/api/contacts/check-exists", {"phone": digits, "session": session})
         except httpx.HTTPError as error:
-            return _outage(error)
+            return outage(error, "WAHA")
         if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             return _session_refusal(response)
-        answer = _json_object(response)
+        answer = json_object(response)
         exists = answer.get("numberExists")
         if not response.is_success or not isinstance(exists, bool):
             words = f"the number could not be looked up: HTTP {response.status_code}"
             return Rejected("check_failed", words, retryable=True, of_account=True)
         if not exists:
-            return Rejected("no_whatsapp", "the number is not on WhatsApp", retryable=False, client="unreachable")
+            return KnownNumber(reachable=False, contact_id=None)
         # The gateway knows how WhatsApp spells the number (a ninth digit in Brazil); otherwise the digits are the chat.
         known = answer.get("chatId")
-        chat = known if isinstance(known, str) and "@" in known else f"{digits}@c.us"
-        if len(self._chats) >= _REMEMBERED_CHATS:
-            self._chats.clear()
-        self._chats[f"{session}:{phone}"] = chat
-        return chat
+        return KnownNumber(True, known if isinstance(known, str) and "@" in known else f"{digits}@c.us")
 
     def health(self, session: str) -> AccountStatus:
         """See `Channel.health`."""
         try:
-            response = self._client.get(f"/api/sessions/{session}")
+            response = self._wire.get(f"/api/sessions/{session}")
         except httpx.HTTPError as error:
             return AccountStatus(working=False, words=f"WAHA does not answer: {type(error).__name__}")
-        answer = _json_object(response)
+        answer = json_object(response)
         status = answer.get("status")
         if not response.is_success or not isinstance(status, str):
             return AccountStatus(working=False, words=f"WAHA answered HTTP {response.status_code}")
         signal = _session_signal(answer)
-        return AccountStatus(working=signal is Signal.RECOVERED, words=status, signal=signal)
+        working = status == "WORKING" and signal is Signal.RECOVERED
+        return AccountStatus(working=working, words=status, signal=signal, new_chats_left=_new_chats_left(answer))
 
     # ------------------------------------------------------------ in
 
@@ -152,7 +159,7 @@ class Waha:
 
 def _outcome(response: httpx.Response, chat: str) -> SendOutcome:
     status = response.status_code
-    answer = _json_object(response)
+    answer = json_object(response)
     if response.is_success:
         message_id = _message_id(answer.get("id")) or _message_id(answer.get("key"))
         if message_id is None:
@@ -160,39 +167,36 @@ def _outcome(response: httpx.Response, chat: str) -> SendOutcome:
         return Accepted(message_id, chat)
     if status == httpx.codes.UNPROCESSABLE_ENTITY:
         return _session_refusal(response)
-    if status in {401, 403, 404, 405, 429, 503} or response.is_redirect:
-        # A wrong key or address, or too busy: the gateway's trouble, not the message's.
-        return Rejected(f"http_{status}", f"WAHA refused: HTTP {status}", retryable=True, of_account=True)
+    if status in WAHA_ANSWERS:
+        return rejected(f"http_{status}", WAHA_ANSWERS[status])
+    if response.is_redirect:
+        return Rejected(f"http_{status}", "WAHA is somewhere else", retryable=True, of_account=True)
     if response.is_client_error:
         return Rejected(f"http_{status}", f"WAHA refused the message: HTTP {status}", retryable=False)
     refusal = _SERVER_REFUSAL.search(response.text)
-    if refusal and refusal[1] == "463":
-        words = "WhatsApp does not let this number open new chats"
-        return Rejected("463", words, retryable=True, of_account=True, signal=Signal.SPAM_RATE)
-    if refusal:
-        return Rejected(f"whatsapp_{refusal[1]}", f"WhatsApp refused the message: {refusal[1]}", retryable=True)
-    return Lost(f"HTTP {status}")
+    if refusal is None:
+        return Lost(f"HTTP {status}")
+    code = int(refusal[1])
+    if code in WAHA_REFUSALS:
+        return rejected(str(code), WAHA_REFUSALS[code])
+    return Rejected(f"whatsapp_{code}", f"WhatsApp refused the message: {code}", retryable=True)
 
 
 def _session_refusal(response: httpx.Response) -> Rejected:
     """422: the session is not working, nothing was tried."""
-    answer = _json_object(response)
-    status = str(answer.get("status") or "unknown")
+    status = str(json_object(response).get("status") or "unknown")
     words = f"the session is not working: {status}"
-    return Rejected("session_not_working", words, retryable=True, of_account=True, signal=_SESSION_SIGNALS.get(status))
+    return Rejected("session_not_working", words, retryable=True, of_account=True, signal=WAHA_SESSIONS.get(status))
 
 
-def _outage(error: httpx.HTTPError) -> Rejected:
-    words = f"WAHA does not answer: {type(error).__name__}"
-    return Rejected("unreachable", words, retryable=True, of_account=True)
-
-
-def _json_object(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+def _new_chats_left(session: dict[str, Any]) -> int | None:
+    """How many new chats the number may still begin; None when it may begin any or does not say."""
+    me = session.get("me")
+    quota = me.get("messageCapping") if isinstance(me, dict) else None
+    total, used = (quota.get("totalQuota"), quota.get("usedQuota")) if isinstance(quota, dict) else (None, None)
+    if not isinstance(total, int) or total < 0:
+        return None
+    return max(0, total - used) if isinstance(used, int) else total
 
 
 def _message_id(value: Any) -> str | None:
@@ -295,10 +299,10 @@ def _session(item: dict[str, Any], session: str, payload: dict[str, Any]) -> Inb
 def _session_signal(session: dict[str, Any]) -> Signal | None:
     """What a session's state means for the account: no longer logged in, or restricted by WhatsApp."""
     status, me = session.get("status"), session.get("me")
-    if signal := _SESSION_SIGNALS.get(str(status)):
+    if signal := WAHA_SESSIONS.get(str(status)):
         return signal
     capping, lock = (me.get("messageCapping"), me.get("reachoutTimelock")) if isinstance(me, dict) else (None, None)
-    capped = isinstance(capping, dict) and capping.get("cappingStatus") == "CAPPED"
+    capped = isinstance(capping, dict) and capping.get("cappingStatus") in WAHA_CAPPED
     locked = isinstance(lock, dict) and lock.get("isActive") is True
     if capped or locked:
         return Signal.SPAM_RATE

@@ -452,6 +452,7 @@ class Campaign(Base):
         ),
         Index(None, "account_id", "sending_at"),
         Index(None, "company_id", "day"),
+        Index(None, "company_id", "phone"),
         Index(None, "day"),
         CheckConstraint(_one_of("status", CAMPAIGN_STATUSES), "status"),
         CheckConstraint(_one_of("completion_reason", COMPLETION_REASONS), "completion_reason"),

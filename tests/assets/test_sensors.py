@@ -183,6 +183,30 @@ def test_the_sending_sensor_skips_until_something_is_due_and_then_asks_for_today
     move(platform, NOON + MINUTE)
     (request,) = tick("due_sends_sensor", platform, instance).run_requests
     assert request.partition_key == "2026-10-14"
+    (again,) = tick("due_sends_sensor", platform, instance).run_requests
+    assert again.run_key == request.run_key  # nothing has moved: Dagster starts no second run
+    change(
+        platform,
+        "INSERT INTO campaign_events (campaign_id, at, event, to_status) SELECT campaign_id, now(), 'claim', 'claimed' FROM reactivation_campaigns",
+    )
+    (moved,) = tick("due_sends_sensor", platform, instance).run_requests
+    assert moved.run_key != request.run_key
+    move(platform, NOON + 7 * MINUTE)  # ... or its run came to nothing
+    (late,) = tick("due_sends_sensor", platform, instance).run_requests
+    assert late.run_key not in {request.run_key, moved.run_key}
+
+
+def test_each_shard_has_its_own_run_and_never_two(platform: Platform, instance: dg.DagsterInstance) -> None:
+    for _ in range(2):
+        add_campaign(platform, NOON)
+    platform.settings = platform.settings.model_copy(update={"reactivation_shards": 4})
+    (request,) = tick("due_sends_sensor", platform, instance).run_requests  # of company 1
+    assert request.tags["reactivation/shard"] == "1/4"
+    running = dg.DagsterRun(
+        job_name="send_due", run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED, tags={"reactivation/shard": "1/4"}
+    )
+    instance.add_run(running)
+    assert tick("due_sends_sensor", platform, instance).skip_message == "a sending run is under way"
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])

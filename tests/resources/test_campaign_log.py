@@ -106,7 +106,7 @@ def test_slots_are_stored_once_and_read_back(log: CampaignLog, database: Databas
 def text_of(campaign: str, words: str = "Анна, записать вас?") -> dict[str, Any]:
     return {
         "campaign_id": campaign, "stage": "offer", "tone": "friendly", "text_source": "template", "template_id": "t/1",
-        "text_template": "{name}, записать вас?", "message_text": words, "message_cost": "0.1234", "personalization": '{"a": 1}',
+        "text_template": "{name}, записать вас?", "message_text": words, "text_parts": "{}", "message_cost": "0.1234", "personalization": '{"a": 1}',
     }  # fmt: skip
 
 

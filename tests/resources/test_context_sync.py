@@ -92,7 +92,7 @@ def test_a_sent_campaign_is_what_the_bot_remembers(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:
     one = sent(database, company, days_since=50, message_text="Анна, записать вас?")
-    sync.after_send(one)
+    sync.after_send([one], NOON)
     assert selection(server, company) == {
         "service": "Женская стрижка", "staff": "Анна Смирнова", "date": "2026-11-26", "time": "18:30",
     }  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_sent_campaign_is_what_the_bot_remembers(
 def test_with_several_slots_nothing_is_chosen_and_spares_are_not_told(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:
-    sync.after_send(sent(database, company, slots=[ONE, TWO, SPARE], personalization={"favourite_staff_id": 6}))
+    sync.after_send([sent(database, company, slots=[ONE, TWO, SPARE], personalization={"favourite_staff_id": 6})], NOON)
     assert selection(server, company) == {"service": "Женская стрижка", "staff": "Ольга Петрова"}
     assert [slot["time"] for slot in json.loads(dialog(server, company)["data"])["proposedSlots"]] == ["18:30", "11:00"]
 
@@ -115,19 +115,19 @@ def test_slots_the_message_did_not_show_are_not_told(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:
     execute(database, "UPDATE reactivation_settings SET include_slots_in_message = false")
-    sync.after_send(sent(database, company))
+    sync.after_send([sent(database, company)], NOON)
     assert selection(server, company) == {"service": "Женская стрижка"}
 
 
 def test_what_was_not_sent_is_not_written(database: Database, company: int, sync: ContextSync, server: Any) -> None:
-    sync.after_send(sent(database, company, status="planned", sending_at=None, sent_at=None))
+    sync.after_send([sent(database, company, status="planned", sending_at=None, sent_at=None)], NOON)
     assert dialog(server, company) == {}
 
 
 def test_a_slot_is_chosen_with_the_person_it_belongs_to(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:
-    sync.after_send(sent(database, company, slots=[ONE, TWO]))
+    sync.after_send([sent(database, company, slots=[ONE, TWO])], NOON)
     sync.after_reply(hear(database, company, "в пятницу"))
     assert selection(server, company) == {
         "service": "Женская стрижка", "staff": "Ольга Петрова", "date": "2026-11-27", "time": "11:00",
@@ -135,7 +135,7 @@ def test_a_slot_is_chosen_with_the_person_it_belongs_to(
 
 
 def test_a_choice_fills_the_selection(database: Database, company: int, sync: ContextSync, server: Any) -> None:
-    sync.after_send(sent(database, company, slots=[ONE, TWO]))
+    sync.after_send([sent(database, company, slots=[ONE, TWO])], NOON)
     sync.after_reply(hear(database, company, "да, на 18:30"))
     assert selection(server, company)["time"] == "18:30"
     sync.after_reply(hear(database, company, "хочу маникюр", "A2"))
@@ -149,7 +149,7 @@ def test_a_choice_fills_the_selection(database: Database, company: int, sync: Co
 def test_an_end_takes_our_part_out(
     database: Database, company: int, sync: ContextSync, server: Any, words: str, mark: str | None
 ) -> None:
-    sync.after_send(sent(database, company))
+    sync.after_send([sent(database, company)], NOON)
     sync.after_reply(hear(database, company, words))
     left = dialog(server, company)
     assert not {"selection", "pendingAction", "data"} & set(left)
@@ -157,7 +157,7 @@ def test_an_end_takes_our_part_out(
 
 
 def test_thanks_change_nothing(database: Database, company: int, sync: ContextSync, server: Any) -> None:
-    sync.after_send(sent(database, company))
+    sync.after_send([sent(database, company)], NOON)
     before = dialog(server, company)
     sync.after_reply(hear(database, company, "спасибо"))
     assert dialog(server, company) == before
@@ -168,7 +168,7 @@ def test_an_outage_at_the_send_is_told_and_made_good_later(
 ) -> None:
     one = sent(database, company)
     with pytest.raises(ContextUnavailable):
-        away.after_send(one)
+        away.after_send([one], NOON)
     assert away.catch_up(NOON + HOUR) == 0
     assert campaign(database, one).context_synced_at is None
     assert sync.catch_up(NOON + 2 * HOUR) == 1
@@ -181,7 +181,7 @@ def test_a_reply_during_an_outage_is_made_good_later(
     database: Database, company: int, sync: ContextSync, away: ContextSync, server: Any
 ) -> None:
     one = sent(database, company, slots=[ONE, TWO], context_synced_at=NOON)
-    sync.after_send(one)
+    sync.after_send([one], NOON)
     away.after_reply(hear(database, company, "к Ольге можно?"))
     away.after_reply(hear(database, company, "хочу маникюр", "A2"))
     assert sync.catch_up(NOON + 2 * HOUR) == 1
@@ -212,7 +212,7 @@ def test_who_has_declined_meanwhile_gets_no_context_afterwards(
 def test_a_stop_during_an_outage_takes_our_part_out_later(
     database: Database, company: int, sync: ContextSync, away: ContextSync, server: Any
 ) -> None:
-    sync.after_send(sent(database, company, context_synced_at=NOON))
+    sync.after_send([sent(database, company, context_synced_at=NOON)], NOON)
     away.after_reply(hear(database, company, "стоп"))
     assert "selection" in dialog(server, company)
     sync.catch_up(NOON + 2 * HOUR)
@@ -224,7 +224,7 @@ def test_a_booking_in_the_crm_takes_our_part_out(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:
     one = sent(database, company, context_synced_at=NOON)
-    sync.after_send(one)
+    sync.after_send([one], NOON)
     execute(
         database,
         "INSERT INTO record_lines (company_id, record_id, line, client_id, starts_at, status, created_at)"

@@ -40,7 +40,9 @@ def write(
 
 def rewrite(database: Database, one: UUID, slots: list[dict[str, Any]]) -> str:
     with database.begin() as connection:
-        return rewrite_message(connection, str(one), slots)
+        words, parts = rewrite_message(connection, str(one), slots)
+    assert (parts["name"], parts.get("slots", "") in words) == ("Анна", True)
+    return words
 
 
 def test_a_message_names_the_client_the_slot_and_how_to_stop(salon: Database) -> None:

@@ -17,7 +17,7 @@ from reactivation_resources.clock import SimulatedClock
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.inbox import Inbox
-from reactivation_resources.outbox import Claim, Cleared, Held, Outbox
+from reactivation_resources.outbox import Cleared, Held, Outbox
 from tests.resources.sending_world import (
     NOON,
     Gateway,
@@ -165,11 +165,11 @@ def test_two_dispatchers_in_the_same_moment_claim_one_campaign_of_an_account(dat
     def checkpoint(name: str) -> None:
         if name == "claiming":
             second = Outbox(database, clock)
-            rivals.append(meanwhile(database, lambda: taken.append(second.claim_one("two", account_id))))
+            rivals.append(meanwhile(database, lambda: taken.append(second.claim_from("two", [account_id]))))
 
-    assert isinstance(Outbox(database, clock, checkpoint=checkpoint).claim_one("one", account_id), Claim)
+    assert len(Outbox(database, clock, checkpoint=checkpoint).claim("one")) == 1
     rivals[0].join()
-    assert [type(one) for one in taken] == [Held]
+    assert taken == [([], {account_id: Held("busy")})]
     assert statuses(database) == Counter(claimed=1, planned=1)
 
 
@@ -243,7 +243,7 @@ def test_a_database_that_stays_away_after_the_send_leaves_the_campaign_unknown(
     failing = Outbox(
         database, clock, checkpoint=lambda name: drop_connections(other) if name == "before_commit" else None
     )
-    assert dispatch_due(failing, {"waha": Waha(gateway.url)}, "one").counts == {"error": 1}
+    assert dispatch_due(failing, {"waha": Waha(gateway.url)}, "one", store_patience_s=0.1).counts == {"error": 1}
     assert campaign(other, campaign_id).status == "sending"
 
     dispatch_until_quiet(other, gateway, clock)
@@ -270,7 +270,8 @@ def test_a_lost_answer_is_never_sent_again_and_is_settled_by_a_status_event(
     later = NOON + timedelta(minutes=3)
     Inbox(database).store("waha", [ack("delivered", "3EB0", phone_of(1), occurred_at=later)], later)
     settled = campaign(database, campaign_id)
-    assert (settled.status, settled.sent_at, settled.delivered_at) == ("delivered", NOON, later)
+    assert (settled.status, settled.sending_at, settled.delivered_at) == ("delivered", NOON, later)
+    assert settled.sent_at == NOON + timedelta(minutes=1)  # by then it had arrived
     assert settled.provider_message_id == "3EB0"
 
 

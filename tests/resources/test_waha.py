@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from reactivation_core.account_health import Signal
 from reactivation_resources.channels.base import Accepted, Channel, Letter, Lost, Rejected, SendOutcome
 from reactivation_resources.channels.waha import Waha
+from reactivation_resources.clock import SimulatedClock
+from reactivation_resources.database.engine import Database
+from reactivation_resources.known_numbers import KnownNumbers
 from reactivation_sandbox.process import Town, running_town
-from tests.resources.sending_world import KEY, Gateway, running_gateway
+from tests.resources.sending_world import KEY, NOON, Gateway, running_gateway
 
 PHONE = "+79000100001"
 CAMPAIGN = UUID(int=1)
@@ -53,16 +56,23 @@ def test_an_accepted_message_is_named_as_its_status_events_name_it(gateway: Gate
 
 
 def test_a_number_is_looked_up_once_and_one_without_the_messenger_is_not_written_to(
-    gateway: Gateway, waha: Waha
+    gateway: Gateway, database: Database
 ) -> None:
+    clock = SimulatedClock(NOON)
+    waha = Waha(gateway.url, numbers=KnownNumbers(database, clock))
     for _ in range(3):
         send(waha)
     assert len(gateway.checked) == 1
+    send(again := Waha(gateway.url, numbers=KnownNumbers(database, clock)))  # another process remembers it too
+    assert len(gateway.checked) == 1
+    clock.advance_to(NOON + timedelta(days=31))
+    send(again)
+    assert len(gateway.checked) == 2
     gateway.absent.add("79000100002")
-    refused = waha.send(Letter(CAMPAIGN, "salon_1", "+79000100002", "Здравствуйте!"))
+    refused = again.send(Letter(CAMPAIGN, "salon_1", "+79000100002", "Здравствуйте!"))
     assert isinstance(refused, Rejected)
     assert (refused.code, refused.retryable, refused.client) == ("no_whatsapp", False, "unreachable")
-    assert len(gateway.sent) == 3
+    assert len(gateway.sent) == 5
 
 
 ANSWERS: dict[str, tuple[tuple[int, Any], SendOutcome | type[Lost]]] = {
@@ -70,12 +80,15 @@ ANSWERS: dict[str, tuple[tuple[int, Any], SendOutcome | type[Lost]]] = {
         (400, {"message": ["chatId is wrong"]}),
         Rejected("http_400", "WAHA refused the message: HTTP 400", retryable=False),
     ),
-    "wrong key": ((401, {}), Rejected("http_401", "WAHA refused: HTTP 401", retryable=True, of_account=True)),
+    "wrong key": (
+        (401, {}),
+        Rejected("http_401", "the gateway does not take the key", retryable=True, of_account=True),
+    ),
     "a page that says 403": (
         (403, b"<html>403 Forbidden, banned</html>"),
-        Rejected("http_403", "WAHA refused: HTTP 403", retryable=True, of_account=True),
+        Rejected("http_403", "the gateway forbids the call", retryable=True, of_account=True),
     ),
-    "too busy": ((429, {}), Rejected("http_429", "WAHA refused: HTTP 429", retryable=True, of_account=True)),
+    "too busy": ((429, {}), Rejected("http_429", "the gateway is called too often", retryable=True, of_account=True)),
     "logged out": (
         (422, {"status": "SCAN_QR_CODE"}),
         Rejected("session_not_working", "the session is not working: SCAN_QR_CODE", True, True, Signal.BANNED),

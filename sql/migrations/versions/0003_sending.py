@@ -68,6 +68,7 @@ def upgrade() -> None:
         "reactivation_campaigns",
         sa.Column("sent_template", sa.Text, comment="the template that went in the text's place"),
     )
+    op.create_index("ix_reactivation_campaigns_company_id_phone", "reactivation_campaigns", ["company_id", "phone"])
     op.create_index(
         "ix_reactivation_campaigns_unsettled",
         "reactivation_campaigns",
@@ -102,7 +103,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_inbox_kind"), "inbox")
     op.execute(f"DELETE FROM inbox WHERE kind NOT IN ({_OLD_KINDS})")
     op.create_check_constraint(op.f("ck_inbox_kind"), "inbox", f"kind IN ({_OLD_KINDS})")
-    for name in ("ix_reactivation_campaigns_unknown", "ix_reactivation_campaigns_unsettled"):
+    for name in ("ix_reactivation_campaigns_company_id_phone", "ix_reactivation_campaigns_unknown", "ix_reactivation_campaigns_unsettled"):
         op.drop_index(name)
     for name in ("sent_template", "text_parts"):
         op.drop_column("reactivation_campaigns", name)
