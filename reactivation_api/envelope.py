@@ -21,6 +21,7 @@ Data = TypeVar("Data")
 ERRORS = {
     400: ("bad_request", "The request cannot be read."),
     401: ("unauthorized", "The API key or the signature is missing or wrong."),
+    403: ("forbidden", "The caller is not who it must be."),
     404: ("not_found", "There is no such thing, or not for this key."),
     405: ("method_not_allowed", "The path exists, the method does not."),
     413: ("payload_too_large", "The body is too large."),

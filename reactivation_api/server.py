@@ -68,9 +68,18 @@ def _listener(port: int) -> socket.socket:
 
 def refuse_unsigned_webhooks(settings: Settings) -> None:
     """Raise SettingsError when a channel is enabled without the key its webhooks are signed with."""
-    key = settings.waha_webhook_key
-    if settings.waha_base_url is not None and (key is None or not key.get_secret_value()):
-        raise SettingsError("WAHA_WEBHOOK_KEY is not set: with WAHA_BASE_URL set, webhooks would come unsigned")
+    needed = {
+        "WAHA_WEBHOOK_KEY": (settings.waha_webhook_key, "WAHA_BASE_URL", settings.waha_base_url),
+        "WHATSAPP_APP_SECRET": (settings.whatsapp_app_secret, "WHATSAPP_ACCESS_TOKEN", settings.whatsapp_access_token),
+        "WHATSAPP_VERIFY_TOKEN": (
+            settings.whatsapp_verify_token,
+            "WHATSAPP_ACCESS_TOKEN",
+            settings.whatsapp_access_token,
+        ),
+    }
+    for name, (secret, enabling, enabled) in needed.items():
+        if enabled is not None and (secret is None or not secret.get_secret_value()):
+            raise SettingsError(f"{name} is not set: with {enabling} set, anybody could post webhooks")
 
 
 def _config(platform: Platform, host: str, port: int) -> uvicorn.Config:

@@ -13,14 +13,20 @@ from fastapi import APIRouter, HTTPException, Path, Request, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
 
 from reactivation_api.access import ThePlatform
 from reactivation_api.envelope import Success, documented
+from reactivation_resources.channels.whatsapp_cloud import WhatsAppCloud
 from reactivation_resources.crm_hints import store_hints
 from reactivation_resources.inbox import StoredReport
 from reactivation_resources.platform import Platform
 
 MAX_BODY = 1024 * 1024
+MAX_BATCH = 3 * 1024 * 1024
+"""The Cloud API puts many events into one call."""
+CLOUD = "whatsapp_cloud"
+_LONGEST_CHALLENGE = 200
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
@@ -28,6 +34,12 @@ _signature = APIKeyHeader(
     name="X-Webhook-Hmac",
     scheme_name="WahaSignature",
     description="HMAC-SHA512 of the raw body in hex, keyed with `WAHA_WEBHOOK_KEY`.",
+    auto_error=False,
+)
+_hub_signature = APIKeyHeader(
+    name="X-Hub-Signature-256",
+    scheme_name="MetaSignature",
+    description="`sha256=` and the HMAC-SHA256 of the raw body in hex, keyed with `WHATSAPP_APP_SECRET`.",
     auto_error=False,
 )
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}}
@@ -62,6 +74,40 @@ async def waha(platform: ThePlatform, request: Request) -> Success[Received]:
     return Success(data=Received(new=report.new, duplicates=report.duplicates, opt_outs=report.opt_outs))
 
 
+@router.get(
+    "/whatsapp/cloud",
+    summary="The first request of WhatsApp's Cloud API",
+    response_class=PlainTextResponse,
+    responses=documented(403, 404),
+)
+def cloud_challenge(
+    platform: ThePlatform,
+    request: Request,
+) -> PlainTextResponse:
+    """Answers `hub.challenge` to whoever names `WHATSAPP_VERIFY_TOKEN` in `hub.verify_token`."""
+    channel = platform.channels.get(CLOUD)
+    if not isinstance(channel, WhatsAppCloud):
+        raise HTTPException(404, f"The channel {CLOUD} is not configured.")
+    answer = channel.challenge(dict(request.query_params))
+    if answer is None:
+        raise HTTPException(403, "The verify token is not ours.")
+    return PlainTextResponse(answer[:_LONGEST_CHALLENGE])
+
+
+@router.post(
+    "/whatsapp/cloud",
+    summary="Events of WhatsApp's Cloud API",
+    responses=documented(401, 404, 413, 503),
+    openapi_extra=_BODY,
+    dependencies=[Security(_hub_signature)],
+)
+async def cloud(platform: ThePlatform, request: Request) -> Success[Received]:
+    """Stores every status and message of every entry and change once, and answers when they are in force."""
+    raw = await _body(request, MAX_BATCH)
+    report = await run_in_threadpool(_receive, platform, CLOUD, request.headers, raw)
+    return Success(data=Received(new=report.new, duplicates=report.duplicates, opt_outs=report.opt_outs))
+
+
 @router.post(
     "/yclients/{secret}",
     summary="Events of YClients",
@@ -86,13 +132,13 @@ def _is_secret(platform: Platform, given: str) -> bool:
     return secret is not None and hmac.compare_digest(secret.get_secret_value().encode(), given.encode())
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int = MAX_BODY) -> bytes:
     """The raw bytes. Counted as they come: a stranger may send them, and no length need be declared."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"The body is larger than {MAX_BODY} bytes.")
+        if len(body) > most:
+            raise HTTPException(413, f"The body is larger than {most} bytes.")
     return bytes(body)
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from reactivation_cli.console import fail, print_json, progress_bar, stderr
+from reactivation_core.channel_policy import RISKS
 from reactivation_resources import crm_sync
 from reactivation_resources.crm_hints import sync_hinted
 from reactivation_resources.crm_sync import SyncReport
@@ -55,8 +56,12 @@ def connect(
     session: str,
     enabled: bool,
     webhook_url: str | None,
+    accepted_risks: Sequence[str] = (),
 ) -> None:
     """Connect a salon, load two years of it, give it rules and, with `webhook_url`, our address among its webhooks."""
+    for risk in accepted_risks:
+        if risk not in RISKS:
+            fail(f"--accept-risk {risk}: known are {', '.join(RISKS)}")
     address = None if webhook_url is None else _webhook_address(settings, webhook_url)
     with _opened(settings) as platform:
         known = _salon(platform, company_id)
@@ -72,6 +77,7 @@ def connect(
                     consent_basis=consent_basis,
                     session=session,
                     enabled=enabled,
+                    accepted_risks=accepted_risks,
                 )
             )
         with progress_bar() as bar:

@@ -16,6 +16,7 @@ from reactivation_cli.demo_report import print_report
 from reactivation_cli.launcher import JobFailedError
 from reactivation_cli.run_day import run_day
 from reactivation_cli.simulation import Simulation, open_simulation, start_of
+from reactivation_core.channel_policy import RISKS
 from reactivation_resources.calendar import Calendar
 from reactivation_resources.clock import SystemClock
 from reactivation_resources.database.engine import Database
@@ -102,6 +103,7 @@ async def _connect(database: Database, company_id: int, session: str, crm: YClie
         consent_basis="agreed at the desk",
         session=session,
         enabled=True,
+        accepted_risks=sorted(RISKS),
     )
 
 

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import text
 
 from reactivation_cli.finding import Finding, failure, ok, warning
+from reactivation_core.channel_policy import RISKS, company_objection
 from reactivation_core.local_time import parse_zone
 from reactivation_resources.platform import Platform
+from reactivation_resources.settings import Settings
 from reactivation_resources.yclients.errors import AuthError, CrmError, ForbiddenError
 
 _LISTED = 20
@@ -23,7 +25,8 @@ _ENOUGH_ZONES = 400
 _UNAUTHORIZED = (401, 403)
 
 _COMPANIES = """
-SELECT c.company_id, c.timezone, c.crm_source, c.crm_status, coalesce(s.enabled, false) AS enabled,
+SELECT c.company_id, c.timezone, c.crm_source, c.crm_status, c.country, c.accepted_risks,
+       ARRAY(SELECT a.channel FROM channel_accounts a WHERE a.company_id = c.company_id) AS channels, coalesce(s.enabled, false) AS enabled,
        trim(coalesce(c.consent_basis, '')) <> '' AS consent,
        EXISTS (SELECT FROM service_reactivation_rules r WHERE r.company_id = c.company_id AND r.active) AS rules,
        EXISTS (SELECT FROM channel_accounts a WHERE a.company_id = c.company_id) AS account
@@ -72,7 +75,7 @@ def companies(platform: Platform) -> Iterator[Finding]:
         return
     missing = {
         "rules": "Import rules.csv or set rules through the HTTP API: without one nobody is ever due.",
-        "consent": "Set `consent_basis` in company.json or the settings: clients without a consent of their own are excluded.",
+        "consent": "Set `consent_basis` (company.json, `reactivation connect`): nothing is sent for a salon until it is given.",
         "account": "Connect a sending number: everyone is deferred with `no_account`.",
     }
     words = {"rules": "no active rule", "consent": "no consent basis", "account": "no sending number"}
@@ -152,16 +155,47 @@ def crm_webhook(platform: Platform) -> Iterator[Finding]:
     yield ok("crm webhook", f"YCLIENTS_WEBHOOK_SECRET is set; {heard}")
 
 
+def policies(platform: Platform) -> Iterator[Finding]:
+    """Every salon may use its channels in its country."""
+    for row in _rows(platform, _COMPANIES):
+        objections = {one: company_objection(one, row.country, row.accepted_risks) for one in row.channels}
+        for channel, objection in objections.items():
+            if objection == "risk_not_accepted":
+                advice = (
+                    "When the owner has taken the risk upon himself in writing: `accepted_risks` in company.json, or"
+                    f" `reactivation connect {row.company_id} ... --accept-risk NAME` with NAME one of {', '.join(RISKS)}."
+                )
+                words = f"company {row.company_id} ({row.country}) may not use {channel} yet: nothing is sent by it"
+                yield warning("channel policy", words, advice)
+            elif objection:
+                words = f"company {row.company_id} ({row.country}) may not use {channel} at all"
+                yield warning("channel policy", words, "Connect another channel.")
+
+
 def channels(platform: Platform) -> Iterator[Finding]:
     """A channel is configured whole."""
     settings = platform.settings
-    if settings.waha_base_url is None:
+    if settings.waha_base_url is None and settings.whatsapp_access_token is None:
         yield warning(
             "channel",
-            "WAHA_BASE_URL is not set: nothing can be sent",
-            "Set WAHA_BASE_URL, WAHA_API_KEY, WAHA_WEBHOOK_KEY.",
+            "neither WAHA_BASE_URL nor WHATSAPP_ACCESS_TOKEN is set: nothing can be sent",
+            "Set WAHA_BASE_URL, WAHA_API_KEY, WAHA_WEBHOOK_KEY, or WHATSAPP_ACCESS_TOKEN, WHATSAPP_APP_SECRET, WHATSAPP_VERIFY_TOKEN.",
         )
-        return
+    if settings.whatsapp_access_token is not None:
+        yield from _cloud(settings)
+    if settings.waha_base_url is not None:
+        yield from _waha(settings)
+
+
+def _cloud(settings: Settings) -> Iterator[Finding]:
+    for name in ("whatsapp_app_secret", "whatsapp_verify_token"):
+        secret = getattr(settings, name)
+        if secret is None or not secret.get_secret_value():
+            yield failure("channel", f"{name.upper()} is not set", "Set it: without it the HTTP API does not start.")
+    yield ok("channel", f"WhatsApp Cloud API at {settings.whatsapp_base_url}")
+
+
+def _waha(settings: Settings) -> Iterator[Finding]:
     if settings.waha_webhook_key is None or not settings.waha_webhook_key.get_secret_value():
         advice = "Set it, and the same HMAC key in WAHA's webhooks: without it the HTTP API does not start."
         yield failure("channel", "WAHA_WEBHOOK_KEY is not set", advice)
@@ -290,6 +324,7 @@ def alerts(platform: Platform) -> Iterator[Finding]:
 CHECKS: dict[str, Callable[[Platform], Iterable[Finding]]] = {
     "time zones": zones,
     "salons": companies,
+    "channel policy": policies,
     "crm": crm,
     "crm webhook": crm_webhook,
     "channel": channels,

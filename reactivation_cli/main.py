@@ -137,6 +137,12 @@ def connect(
     webhook_url: Annotated[
         str | None, typer.Option(help="Where the CRM reaches the HTTP API, to be told of changes: https://HOST.")
     ] = None,
+    accept_risk: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A channel policy whose risk the owner takes upon himself, such as whatsapp_ru; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Connect a salon of the CRM: its card, two years of its journal, rules, webhook. Once more changes nothing."""
     from reactivation_cli.crm import connect as connect_salon
@@ -149,6 +155,7 @@ def connect(
         session=session,
         enabled=enable,
         webhook_url=webhook_url,
+        accepted_risks=accept_risk or [],
     )
 
 

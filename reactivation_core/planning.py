@@ -128,11 +128,13 @@ def plan_day(
     - `campaigns`: the log as of `as_of`; `contacts`: clients who have written to the number; `rules`: with discount_progression.
     - `companies`: company_id, timezone, country, holdout_percent, daily_limit_mode, manual_daily_limit, sending_hour_from,
       sending_hour_to, sending_days.
-    - `accounts`: the number in use, one row per company: company_id, has_lanes and the fields of `AccountHealth`.
+    - `accounts`: the number in use, one row per company: company_id, has_lanes, objection (why the company may not send by it, or "")
+      and the fields of `AccountHealth`.
     - `recent`: company_id, at, lane: the numbers' sends of the last 24 h and the sends still planned.
 
     Deferred rows carry no campaign_id, no discount and one of: daily_limit, hourly_limit, window_closed, cold_lane_full, cold_lane_off,
-    no_account, account_stopped, account_paused, no_settings, invalid_settings. Raises ValueError when a company has two accounts.
+    no_account, account_stopped, account_paused, no_consent_basis, channel_not_allowed, risk_not_accepted, no_settings,
+    invalid_settings. Raises ValueError when a company has two accounts.
     """
     start = require_aware(as_of, "as_of")
     if accounts["company_id"].is_duplicated().any():
@@ -149,7 +151,8 @@ def plan_day(
             if number is None
             else AccountHealth(**{field.name: number[field.name] for field in fields(AccountHealth)})
         )
-        reason = "no_settings" if setting is None else refusal(account, start)
+        objection = "" if number is None else number["objection"]
+        reason = "no_settings" if setting is None else objection or refusal(account, start)
         if reason or setting is None or account is None:
             plan = CompanyPlan([], dict.fromkeys(LANES, reason))
         else:

@@ -19,9 +19,11 @@ from reactivation_core.account_health import (
     Signal,
     apply_signal,
     effective_limits,
+    refusal,
     spam_score,
 )
 from reactivation_core.campaign_states import COUNTS_AGAINST_LIMITS
+from reactivation_core.channel_policy import company_objection
 from reactivation_core.planning import window_of
 from reactivation_core.sending_window import SendingWindow
 from reactivation_resources.alerts import raise_alert
@@ -37,11 +39,11 @@ COUNTED = sorted(COUNTS_AGAINST_LIMITS)
 _HEALTH = [field.name for field in fields(AccountHealth)]
 
 _ACCOUNTS = """
-SELECT a.*, c.timezone, c.country, c.crm_status, s.enabled, s.daily_limit_mode, s.manual_daily_limit, s.sending_hour_from,
+SELECT a.*, c.timezone, c.country, c.crm_status, c.accepted_risks, trim(coalesce(c.consent_basis, '')) <> '' AS has_basis, s.enabled, s.daily_limit_mode, s.manual_daily_limit, s.sending_hour_from,
        s.sending_hour_to, s.sending_days
 FROM channel_accounts a JOIN companies c USING (company_id) LEFT JOIN reactivation_settings s USING (company_id)
 WHERE CAST(:accounts AS bigint[]) IS NULL OR a.account_id = ANY(:accounts)
-ORDER BY a.company_id, a.account_id
+ORDER BY a.company_id, a.preference, a.account_id
 """
 _SENDS = """
 SELECT account_id, CASE WHEN status = ANY(:counted) THEN sending_at ELSE send_after END AS at, lane FROM reactivation_campaigns
@@ -75,6 +77,10 @@ class AccountView:
     Attributes:
         enabled: The company wants and may have messages sent; False when its settings are missing.
         window: When messages may go out, None when the settings make none.
+        business_id: The channel's name of the business that owns the number, with its limit `clients_a_day` of different clients.
+        new_chats_left: How many new chats the number may still begin; None when it may begin any.
+        objection: Why the company may not send by this channel at all, or "": no_consent_basis, channel_not_allowed, risk_not_accepted.
+        preference: Of a company's accounts the lowest is used first.
         sends: Instants and lanes of the sends of the last 24 h and of what is still planned, in order.
     """
 
@@ -91,6 +97,7 @@ class AccountView:
     clients_a_day: int | None = None
     new_chats_left: int | None = None
     objection: str = ""
+    preference: int = 0
     sends: tuple[tuple[datetime, str], ...] = ()
 
     @property
@@ -111,7 +118,7 @@ class AccountView:
 
 
 def account_states(database: Database, as_of: datetime) -> dict[int, AccountView]:
-    """The account of every company that has one, by company; of several, the first that was connected."""
+    """The account of every company that has one, by company; of several, the first by preference that may send at all, or the first."""
     with database.begin() as connection:
         rows = connection.execute(text(_ACCOUNTS), {"accounts": None}).all()
         parameters = {"counted": COUNTED, "since": as_of - DAY, "as_of": as_of}
@@ -120,20 +127,31 @@ def account_states(database: Database, as_of: datetime) -> dict[int, AccountView
             sends.setdefault(row.account_id, []).append((row.at, row.lane))
     views: dict[int, AccountView] = {}
     for row in rows:
-        views.setdefault(row.company_id, _view(row, tuple(sends.get(row.account_id, ()))))
+        view = _view(row, tuple(sends.get(row.account_id, ())))
+        held = views.get(row.company_id)
+        if held is None or (_idle(held, as_of) and not _idle(view, as_of)):
+            views[row.company_id] = view
     return views
 
 
+def _idle(view: AccountView, as_of: datetime) -> bool:
+    """Whether nothing may go out from the account, whatever has been sent."""
+    return bool(view.objection or refusal(view.health, as_of))
+
+
 def planning_frames(views: Mapping[int, AccountView]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The frames `accounts` (company_id, has_lanes and health) and `recent` (company_id, at, lane) that `plan_day` takes."""
+    """The frames `accounts` (company_id, has_lanes, objection and health) and `recent` (company_id, at, lane) that `plan_day` takes."""
     instant = pl.Datetime("us", "UTC")
     accounts_schema: FrameSchema = {
-        "company_id": pl.Int64, "has_lanes": pl.Boolean, "state": pl.String, "first_sent_at": instant, "level_reset_at": instant,
+        "company_id": pl.Int64, "has_lanes": pl.Boolean, "objection": pl.String, "state": pl.String, "first_sent_at": instant, "level_reset_at": instant,
         "paused_until": instant, "cold_lane_off_until": instant, "limit_override": pl.Int64, "spam_score": pl.Float64,
-        "ban_count": pl.Int64,
+        "ban_count": pl.Int64, "quality": pl.String,
     }  # fmt: skip
     ordered = [views[company] for company in sorted(views)]
-    accounts = [{"company_id": view.company_id, "has_lanes": view.has_lanes, **asdict(view.health)} for view in ordered]
+    accounts = [
+        {"company_id": view.company_id, "has_lanes": view.has_lanes, "objection": view.objection, **asdict(view.health)}
+        for view in ordered
+    ]
     recent = [{"company_id": view.company_id, "at": at, "lane": lane} for view in ordered for at, lane in view.sends]
     recent_schema: FrameSchema = {"company_id": pl.Int64, "at": instant, "lane": pl.String}
     return pl.DataFrame(accounts, schema=accounts_schema), pl.DataFrame(recent, schema=recent_schema)
@@ -232,6 +250,10 @@ def _view(row: Row[Any], sends: tuple[tuple[datetime, str], ...]) -> AccountView
         business_id=row.business_id,
         clients_a_day=row.clients_a_day,
         new_chats_left=row.new_chats_left,
+        objection=company_objection(row.channel, row.country, row.accepted_risks)
+        if row.has_basis
+        else "no_consent_basis",
+        preference=row.preference,
         sends=sends,
     )
 

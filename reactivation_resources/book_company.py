@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, text
 
+from reactivation_core.channel_policy import RISKS
 from reactivation_core.local_time import parse_zone
 from reactivation_core.phones import normalise_phone
 from reactivation_resources.book_files import BookError
@@ -34,6 +36,7 @@ class BookCompany:
     language: str
     enabled: bool
     consent_basis: str | None
+    accepted_risks: tuple[str, ...] | None
     exported_at: datetime
 
 
@@ -55,6 +58,9 @@ def read_company(directory: Path) -> BookCompany:
         want(name, _is_text(fields.get(name)), "a text")
     for name in ("phone", "consent_basis"):
         want(name, fields.get(name) is None or _is_text(fields[name]), "a text or null")
+    risks = fields.get("accepted_risks")
+    known = f"a list of {', '.join(RISKS)} or null"
+    want("accepted_risks", risks is None or (isinstance(risks, list) and all(one in RISKS for one in risks)), known)
     business_type, language = fields.get("business_type", "other"), fields.get("language", "ru")
     want("business_type", business_type in BUSINESS_TYPES, f"one of {', '.join(BUSINESS_TYPES)}")
     want("language", _matches(r"[a-z]{2}", language), "a language code such as ru")
@@ -81,6 +87,7 @@ def read_company(directory: Path) -> BookCompany:
         language=language,
         enabled=enabled,
         consent_basis=fields.get("consent_basis"),
+        accepted_risks=None if risks is None else tuple(sorted(set(risks))),
         exported_at=exported_at or datetime.now(UTC),
     )
 
@@ -98,7 +105,8 @@ def write_company(connection: Connection, company: BookCompany) -> int:
         raise BookError(
             f"{FILE}: company_id={company.company_id} is a salon mirrored from {known}, not an imported one"
         )
-    row = {name: value for name, value in vars(company).items() if name != "enabled"} | {"crm_source": "import"}
+    apart = ("enabled", "accepted_risks")
+    row = {name: value for name, value in vars(company).items() if name not in apart} | {"crm_source": "import"}
     with staging(connection, "companies", list(row)) as stage:
         stage.add(pl.DataFrame([row], schema_overrides={"phone": pl.String, "consent_basis": pl.String}))
         changed = stage.merge()
@@ -128,7 +136,15 @@ def write_company(connection: Connection, company: BookCompany) -> int:
             ),
             values,
         )
+    if company.accepted_risks is not None:
+        accept_risks(connection, company.company_id, company.accepted_risks)
     return changed
+
+
+def accept_risks(connection: Connection, company_id: int, risks: Sequence[str]) -> None:
+    """Keep which channel policies' risks the owner has taken upon himself (`reactivation_core.channel_policy.RISKS`)."""
+    statement = text("UPDATE companies SET accepted_risks = :risks WHERE company_id = :id AND accepted_risks <> :risks")
+    connection.execute(statement, {"id": company_id, "risks": list(risks)})
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _COMPANY = {
     "exported_at": "2026-11-01T21:00:00+03:00",
     "enabled": False,
     "consent_basis": "agreement signed at the desk",
+    "accepted_risks": ["whatsapp_ru"],
 }
 _TABLES = {
     "services": """\

@@ -3,6 +3,7 @@
 What to add here: what a new salon needs before its first campaign day. What to keep out: what it may change later (settings, rules).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,10 @@ _SETTINGS = """
 INSERT INTO reactivation_settings (company_id, enabled) VALUES (:company, :enabled)
 ON CONFLICT (company_id) DO UPDATE SET enabled = true WHERE excluded.enabled
 """
+_RISKS = """
+UPDATE companies SET accepted_risks = ARRAY(SELECT DISTINCT unnest(accepted_risks || CAST(:risks AS text[])) ORDER BY 1)
+WHERE company_id = :company
+"""
 _RULE = """
 INSERT INTO service_reactivation_rules (company_id, service_id, default_interval) VALUES (:company, :service, :interval)
 ON CONFLICT (company_id, service_id) DO NOTHING
@@ -41,11 +46,13 @@ async def connect_company(
     consent_basis: str,
     session: str,
     enabled: bool,
+    accepted_risks: Sequence[str] = (),
 ) -> None:
     """Store the company as the CRM knows it, its settings and its sending number.
 
     Connecting it again changes nothing, but a company that had removed our application is mirrored again, and `enabled` turns it on.
-    `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway. Raises CrmError when the CRM
+    `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway; `accepted_risks` are added to
+    those that the owner has taken upon himself. Raises CrmError when the CRM
     does not answer, ValueError for a zone, country or currency that cannot be read from its card.
     """
     card = await crm.company(company_id)
@@ -68,6 +75,7 @@ async def connect_company(
         "consent_basis": consent_basis,
         "session": session,
         "enabled": enabled,
+        "risks": sorted(accepted_risks),
     }
     await run_sync(_store_company, database, parameters)
 
@@ -77,6 +85,7 @@ def _store_company(database: Database, parameters: dict[str, Any]) -> None:
         if connection.execute(text(_COMPANY), parameters).rowcount:
             bump(connection, "companies")
         connection.execute(text(_SETTINGS), parameters)
+        connection.execute(text(_RISKS), parameters)
         connection.execute(
             text(
                 "INSERT INTO channel_accounts (company_id, channel, session, phone) VALUES (:company, 'waha', :session, :phone)"

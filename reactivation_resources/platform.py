@@ -15,6 +15,7 @@ from reactivation_resources.calendar import Calendar
 from reactivation_resources.campaign_log import CampaignLog
 from reactivation_resources.channels.base import Channel
 from reactivation_resources.channels.waha import Waha
+from reactivation_resources.channels.whatsapp_cloud import WhatsAppCloud
 from reactivation_resources.clock import Clock, SystemClock, is_loopback, refuse_outside_world
 from reactivation_resources.context_sync import ContextSync
 from reactivation_resources.database.engine import Database
@@ -37,8 +38,18 @@ class Platform:
     """The doors. `urls` are those of servers that run; `only_company` confines planning to one company."""
 
     def __init__(self, settings: Settings, clock: Clock, urls: ServerUrls, only_company: int | None = None) -> None:
+        cloud = settings.whatsapp_base_url if settings.whatsapp_access_token is not None else None
+        told = (
+            settings.reactivation_alert_telegram_url if settings.reactivation_alert_telegram_token is not None else None
+        )
         refuse_outside_world(
-            clock, {"YCLIENTS_BASE_URL": settings.yclients_base_url, "WAHA_BASE_URL": settings.waha_base_url}
+            clock,
+            {
+                "YCLIENTS_BASE_URL": settings.yclients_base_url,
+                "WAHA_BASE_URL": settings.waha_base_url,
+                "WHATSAPP_BASE_URL": cloud,
+                "REACTIVATION_ALERT_TELEGRAM_URL": told,
+            },
         )
         self.settings = settings
         self.clock = clock
@@ -136,21 +147,30 @@ class Platform:
     def channels(self) -> dict[str, Channel]:
         """Configured channels by name; without one, nothing can be sent."""
         settings = self.settings
-        if settings.waha_base_url is None:
-            return {}
-        waha = Waha(
-            settings.waha_base_url,
-            _secret(settings.waha_api_key),
-            _secret(settings.waha_webhook_key),
-            numbers=KnownNumbers(self.database, self.clock),
-        )
-        return {waha.name: waha}
+        found: list[Channel] = []
+        if settings.waha_base_url is not None:
+            key, webhook_key = _secret(settings.waha_api_key), _secret(settings.waha_webhook_key)
+            numbers = KnownNumbers(self.database, self.clock)
+            found.append(Waha(settings.waha_base_url, key, webhook_key, numbers=numbers))
+        if (token := _secret(settings.whatsapp_access_token)) is not None:
+            found.append(
+                WhatsAppCloud(
+                    settings.whatsapp_base_url,
+                    token,
+                    _secret(settings.whatsapp_app_secret),
+                    _secret(settings.whatsapp_verify_token),
+                    marketing_messages=settings.whatsapp_marketing_messages,
+                )
+            )
+        return {channel.name: channel for channel in found}
 
     def close(self) -> None:
         """Close what has been opened."""
         opened = self.__dict__
         if "crm" in opened:
             self.crm.close()
+        for channel in self.channels.values() if "channels" in opened else ():
+            channel.close()
         if "database" in opened:
             self.database.close()
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from reactivation_core.account_health import Limits, cold_lane_open, cold_lane_quota, refusal
+from reactivation_core.channel_policy import phone_objection
 from reactivation_core.sending_window import LAST_CALL
 from reactivation_resources.accounts import COUNTED, DAY, AccountView, account_views
 from reactivation_resources.campaign_moves import LONGEST_ANSWER
@@ -56,12 +57,12 @@ SELECT a.business_id, min(a.clients_a_day) AS allowed, (
   WHERE o.business_id = a.business_id AND c.sending_at > :earliest AND c.status = ANY(:counted)) AS used
 FROM channel_accounts a WHERE a.business_id = ANY(:businesses) AND a.clients_a_day IS NOT NULL GROUP BY a.business_id
 """
-# The ledger's latest word on a client is stronger than the CRM's; the CRM's than the salon's general basis.
+# The ledger's latest word on a client is stronger than the CRM's; without either the salon's general basis holds (see `standings`).
 _OBJECTIONS = """
-SELECT c.campaign_id, cl.client_id IS NULL OR cl.deleted AS deleted, cl.blacklisted, cl.mailing_refused,
+SELECT c.campaign_id, c.phone, a.channel, cl.client_id IS NULL OR cl.deleted AS deleted, cl.blacklisted, cl.mailing_refused,
   coalesce((SELECT granted FROM consents k WHERE k.company_id = c.company_id AND k.client_id = c.client_id AND k.purpose = 'marketing'
             ORDER BY k.at DESC, k.consent_id DESC LIMIT 1),
-           cl.consent, trim(coalesce(co.consent_basis, '')) <> '') AS consent,
+           cl.consent, true) AS consent,
   EXISTS (SELECT FROM suppressions s WHERE s.company_id = c.company_id AND s.phone IN (c.phone, cl.phone)
           AND (s.lifted_at IS NULL OR s.lifted_at > :now)) AS opted_out,
   EXISTS (SELECT FROM pauses p WHERE p.company_id = c.company_id AND p.client_id = c.client_id AND p.until > :now) AS paused,
@@ -70,7 +71,7 @@ SELECT c.campaign_id, cl.client_id IS NULL OR cl.deleted AS deleted, cl.blacklis
   (SELECT max(o.sending_at) FROM reactivation_campaigns o
    WHERE o.company_id = c.company_id AND (o.phone = c.phone OR o.client_id = c.client_id) AND o.campaign_id <> c.campaign_id
      AND o.status = ANY(:counted) AND o.status <> 'failed' AND o.sending_at > :since) AS contacted_at
-FROM reactivation_campaigns c JOIN companies co USING (company_id)
+FROM reactivation_campaigns c JOIN companies co USING (company_id) LEFT JOIN channel_accounts a USING (account_id)
 LEFT JOIN clients cl ON (cl.company_id, cl.client_id) = (c.company_id, c.client_id)
 WHERE c.campaign_id = ANY(:campaigns)
 """
@@ -231,12 +232,12 @@ class Objection:
 def objections(connection: Connection, campaign_ids: Collection[UUID], now: datetime) -> Mapping[UUID, Objection]:
     """What stands against each of these campaigns; campaigns that may go out are not in it.
 
-    For good: opted_out, paused, no_consent, mailing_refused, blacklisted, deleted, booked. For a while: contacted_recently.
+    For good: opted_out, paused, no_consent, mailing_refused, blacklisted, deleted, booked, country_not_served. For a while: contacted_recently.
     """
     query = {"campaigns": list(campaign_ids), "now": now, "counted": COUNTED, "since": now - CONTACT_GAP}
     found: dict[UUID, Objection] = {}
     for row in connection.execute(text(_OBJECTIONS), query):
-        if reason := _for_good(row):
+        if reason := _for_good(row) or phone_objection(row.channel or "", row.phone):
             found[row.campaign_id] = Objection(reason)
         elif row.contacted_at is not None:
             found[row.campaign_id] = Objection("contacted_recently", row.contacted_at + CONTACT_GAP)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from starlette.requests import Request
@@ -12,15 +12,31 @@ from starlette.routing import Route
 from reactivation_sandbox.answers import as_json
 from reactivation_sandbox.book import load
 from reactivation_sandbox.clock import parse_instant
+from reactivation_sandbox.cloud_api import Graph
 from reactivation_sandbox.edits import OPERATIONS, Done, Operation, perform
 from reactivation_sandbox.faults import FOREVER, Fault, Kind
 from reactivation_sandbox.gate import Gate
 from reactivation_sandbox.ledger import ledger
+from reactivation_sandbox.live import LiveClock
+from reactivation_sandbox.mischief import BANS
 from reactivation_sandbox.postman import Postman
 from reactivation_sandbox.shuffle import shuffle
 from reactivation_sandbox.town import Town
 from reactivation_sandbox.truth import truth
+from reactivation_sandbox.waha_api import Gateway
 from reactivation_sandbox.world import World
+
+
+def _account_update(kind: str, *, lifted: bool) -> dict[str, Any]:
+    if kind == "disabled":
+        return {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "REINSTATE" if lifted else "DISABLE"}}
+    if lifted:
+        return {"event": "ACCOUNT_RECONNECTED"}
+    return {
+        "event": "ACCOUNT_RESTRICTION",
+        "restriction_info": [{"restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING"}],
+    }
+
 
 LIFECYCLE = ("uninstall", "freeze", "payment")
 
@@ -34,6 +50,9 @@ class Control:
     partner: str
     gate: Callable[[], Gate]
     found: Callable[[dict[str, Any]], Town]
+    gateway: Gateway
+    graph: Graph
+    clockwork: LiveClock
     _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -57,11 +76,20 @@ class Control:
             ("GET", "book/{company:int}", self.book),
             ("POST", "salons", self.salons),
             ("POST", "sessions/{session}", self.session),
+            ("POST", "mischief", self.mischief),
+            ("GET", "mischief", self.mischief),
+            ("POST", "live", self.live),
+            ("POST", "ban", self.ban),
+            ("POST", "number/{company:int}", self.number),
+            ("POST", "templates", self.templates),
+            ("POST", "write", self.write),
+            ("POST", "cloud_event", self.cloud_event),
             ("POST", "reset", self.reset),
             ("GET", "messages", self.messages),
             ("GET", "calls", self.calls),
             ("GET", "journal", self.journal),
             ("GET", "truth", self.truth),
+            ("GET", "answered", self.answered),
         ]
         return [Route(f"/_town/{path}", call, methods=[method]) for method, path, call in calls]
 
@@ -99,10 +127,111 @@ class Control:
         """Deliver events to `url`, signed with `hmac_key`; a null url stops it."""
         body = await request.json()
         try:
-            self.postman.address(body.get("url"), body.get("hmac_key") or "")
-        except ValueError as error:
+            if "url" in body:
+                self.postman.address(body.get("url"), body.get("hmac_key") or "")
+            if "cloud_url" in body:
+                await self.postman.address_cloud(body["cloud_url"], body["app_secret"], body["verify_token"])
+        except (KeyError, ValueError) as error:
             return as_json({"error": str(error)}, 400)
-        return as_json({"url": self.postman.url})
+        return as_json({"url": self.postman.url, "cloud_url": self.postman.cloud_url})
+
+    async def mischief(self, request: Request) -> Response:
+        """Set fields of `Mischief`, or `quiet` (clients neither read nor answer), and show all of them."""
+        dialog = self.town.dialog
+        if request.method == "POST":
+            wanted = await request.json()
+            dialog.quiet = bool(wanted.pop("quiet", dialog.quiet))
+            try:
+                dialog.mischief.switch(wanted)
+            except (TypeError, ValueError) as error:
+                return as_json({"error": str(error)}, 400)
+        return as_json({**asdict(dialog.mischief), "quiet": dialog.quiet})
+
+    async def live(self, request: Request) -> Response:
+        """Let the town's clock run by itself, `speed` times as fast as the real one; 0 stops it."""
+        await self.clockwork.run(float((await request.json())["speed"]))
+        return await self.clock(request)
+
+    async def ban(self, request: Request) -> Response:
+        """Ban a salon's number (`company`, `channel`, `kind` of `mischief.BANS`) and tell, or lift the ban with `lifted`."""
+        body = await request.json()
+        salon, channel, kind = self.town.salons.get(body["company"]), body["channel"], body["kind"]
+        if salon is None or kind not in BANS.get(channel, ()):
+            return as_json({"error": f"a salon, a channel and one of {BANS} are needed"}, 400)
+        lifted, dialog = bool(body.get("lifted")), self.town.dialog
+        if kind == "logged_out":
+            dialog.set_status(salon.session, "WORKING" if lifted else "SCAN_QR_CODE")
+        elif channel == "waha":
+            held = self.gateway.capped if kind == "capped" else self.gateway.timelocked
+            (held.discard if lifted else held.add)(salon.session)
+            dialog.set_status(salon.session, "WORKING")
+        else:
+            status = {"disabled": "BANNED", "restricted": "RESTRICTED"}[kind]
+            self.graph.card_of(salon.number_id).status = "CONNECTED" if lifted else status
+            dialog.tell("account_update", salon.number_id, _account_update(kind, lifted=lifted), "cloud")
+        await self._tell()
+        return as_json({"company": salon.company_id, "channel": channel, "kind": kind, "lifted": lifted})
+
+    async def number(self, request: Request) -> Response:
+        """Change what Graph says of a salon's number: `quality`, `tier`, `status`."""
+        salon = self.town.salons.get(request.path_params["company"])
+        if salon is None:
+            return as_json({"error": "no such salon"}, 404)
+        card = self.graph.card_of(salon.number_id)
+        for name, value in (await request.json()).items():
+            setattr(card, name, value)
+        return as_json(asdict(card))
+
+    async def templates(self, request: Request) -> Response:
+        """Review templates: `approve` all pending ones, or set the `status` of one (`company`, `name`, `language`) and tell."""
+        body = await request.json()
+        reviewed = []
+        for salon in self.town.salons.values():
+            for row in self.graph.shelf.rows.get(salon.business_id, ()):
+                named = (body.get("company"), body.get("name")) == (salon.company_id, row["name"])
+                if not (body.get("approve") and row["status"] == "PENDING") and not (body.get("status") and named):
+                    continue
+                row["status"] = body.get("status") or "APPROVED"
+                value = {
+                    "event": row["status"],
+                    "message_template_id": row["id"],
+                    "message_template_name": row["name"],
+                    "message_template_language": row["language"],
+                    "reason": body.get("reason") or "NONE",
+                }
+                self.town.dialog.tell("message_template_status_update", salon.number_id, value, "cloud")
+                reviewed.append(row["name"])
+        await self._tell()
+        return as_json({"reviewed": reviewed})
+
+    async def write(self, request: Request) -> Response:
+        """Let a client write: `company`, `phone`, `text`, over `channel`; the id of the message."""
+        body = await request.json()
+        salon, dialog = self.town.salons.get(body["company"]), self.town.dialog
+        if salon is None:
+            return as_json({"error": "no such salon"}, 404)
+        message_id = dialog.say(salon, str(body["phone"]).removeprefix("+"), body["text"], body.get("channel", "waha"))
+        if self.clockwork.running:
+            self.clockwork.deliver(dialog.drain())
+        else:
+            await self._tell()
+        return as_json({"id": message_id})
+
+    async def cloud_event(self, request: Request) -> Response:
+        """Tell any change of the Cloud API: `company`, `field`, `value`."""
+        body = await request.json()
+        salon = self.town.salons.get(body["company"])
+        if salon is None:
+            return as_json({"error": "no such salon"}, 404)
+        self.town.dialog.tell(body["field"], salon.number_id, body["value"], "cloud")
+        await self._tell()
+        return as_json({"told": body["field"]})
+
+    async def _tell(self) -> None:
+        """Deliver what has just been told."""
+        for event in self.town.dialog.drain():
+            await self.postman.deliver(event)
+        await self.postman.flush_cloud()
 
     async def crm_webhooks(self, request: Request) -> Response:
         """Deliver the CRM's events of every salon to `url`, besides those that the salons' settings name; a null url stops it."""
@@ -253,10 +382,20 @@ class Control:
                     "text": message.text,
                     "company_id": message.company_id,
                     "client_id": message.client_id,
+                    "channel": message.channel,
+                    "campaign": message.callback,
+                    "template": message.template,
+                    "lost": message.lost,
+                    "arrived": message.arrived,
+                    "real_at": message.real_at.isoformat() if message.real_at else None,
                 }
                 for message in self.town.dialog.messages
             ]
         )
+
+    async def answered(self, _: Request) -> Response:
+        """When our receiver took which inbound message: the real instant of its 200, by the message's id."""
+        return as_json({one: at.isoformat() for one, at in self.postman.answered.items()})
 
     async def calls(self, _: Request) -> Response:
         """How often each route was called, and the last calls."""

@@ -1,10 +1,12 @@
 """What passes between a salon and its clients by messenger: messages, receipts, replies, and the bookings that come of them."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from reactivation_sandbox.behaviour import BOOK, BOOK_QUIETLY, IGNORE, Situation, decide, liking
+from reactivation_sandbox.mischief import Mischief
 from reactivation_sandbox.offers import discount, mentions, offered
 from reactivation_sandbox.people import Person
 from reactivation_sandbox.phrases import MONTHS, ORDINALS, WEEKDAYS, phrases
@@ -14,11 +16,13 @@ if TYPE_CHECKING:
     from reactivation_sandbox.town import Town
 
 ACKS = {"ERROR": -1, "PENDING": 0, "SERVER": 1, "DEVICE": 2, "READ": 3}
+STATUSES = {"ERROR": "failed", "SERVER": "sent", "DEVICE": "delivered", "READ": "read"}
+NOT_THERE = 131026  # the Cloud API's word for a phone that is not on the messenger
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of the messenger, as the gateway reports it. `copies` above one means that it is reported again."""
+    """One event of the messenger, as its channel reports it. `copies` above one means that it is reported again."""
 
     event_id: str
     event: str
@@ -26,11 +30,16 @@ class Event:
     payload: dict[str, object]
     at: datetime
     copies: int = 1
+    channel: str = "waha"
 
 
 @dataclass(slots=True)
 class Message:
-    """One message accepted from a salon, and what came of it."""
+    """One message accepted from a salon, and what came of it.
+
+    `session` is the channel's name of the salon's number. `callback` is what the Cloud API gives back with every status. `arrived` is in
+    seconds of the server's monotonic clock, `real_at` the real instant. `lost`: its answer was cut off. `fails`: the code it fails with.
+    """
 
     message_id: str
     session: str
@@ -45,6 +54,13 @@ class Message:
     replies: list[str] = field(default_factory=list)
     record_id: int | None = None
     would_return_at: datetime | None = None
+    channel: str = "waha"
+    callback: str | None = None
+    template: str | None = None
+    arrived: float = 0.0
+    real_at: datetime | None = None
+    lost: bool = False
+    fails: int | None = None
 
 
 class Dialog:
@@ -54,6 +70,9 @@ class Dialog:
         self._town = town
         self.messages: list[Message] = []
         self.statuses: dict[str, str] = {}
+        self.heard_at: dict[tuple[str, str], datetime] = {}
+        self.mischief = Mischief()
+        self.quiet = False  # clients neither read nor answer
         self._written: dict[tuple[str, str], int] = {}
         self._inbound: dict[str, int] = {}
         self._events = 0
@@ -69,10 +88,15 @@ class Dialog:
         return events
 
     def salon_of(self, session: str) -> Salon | None:
-        """Whose number a session is; `default` is the first salon's."""
+        """Whose number a session or a number of the Cloud API is; `default` is the first salon's."""
+        salons = self._town.salons
         if session == "default":
-            return next(iter(self._town.salons.values()), None)
-        return next((salon for salon in self._town.salons.values() if salon.session == session), None)
+            return next(iter(salons.values()), None)
+        digits = session.removeprefix("company_")
+        if not digits.isdigit():
+            return None
+        salon = salons.get(int(digits if digits != session else digits[1:]))
+        return salon if salon is not None and session in (salon.session, salon.number_id) else None
 
     def status(self, session: str) -> str | None:
         """The state of a session, None when there is no such session."""
@@ -85,22 +109,34 @@ class Dialog:
 
     def reachable(self, digits: str) -> bool:
         """Whether this number is on the messenger."""
-        salons = self._town.salons.values()
-        people = [p for salon in salons for p in salon.people.values() if p.chat == digits]
-        return any(p.on_whatsapp for p in people) or any(
-            digits in {salon.phone[1:], *(member.phone[1:] for member in salon.staff.values())} for salon in salons
-        )
+        return any(_chats(salon).get(digits, (None, False))[1] for salon in self._town.salons.values())
 
-    def send(self, session: str, chat: str, text: str) -> Message:
+    def send(
+        self,
+        session: str,
+        chat: str,
+        text: str,
+        *,
+        channel: str = "waha",
+        callback: str | None = None,
+        template: str | None = None,
+    ) -> Message:
         """Accept a message for a chat (digits). Receipts and whatever the client does about it come later."""
         town = self._town
         number = self._written[session, chat] = self._written.get((session, chat), 0) + 1
         identity = town.dice.number("message", session, chat, number)
-        message = Message(f"true_{chat}@c.us_3EB0{identity:016X}", session, chat, text, town.now, number)
+        key = f"true_{chat}@c.us_3EB0{identity:016X}" if channel == "waha" else f"wamid.{identity:016X}{number:04X}"
+        message = Message(
+            key, session, chat, text, town.now, number, channel=channel, callback=callback, template=template,
+            arrived=monotonic(), real_at=datetime.now(UTC),
+        )  # fmt: skip
         self.messages.append(message)
         salon = self.salon_of(session)
-        person = None if salon is None else next((p for _, p in sorted(salon.people.items()) if p.chat == chat), None)
-        key = message.message_id
+        person = None if salon is None else _chats(salon).get(chat, (None, False))[0]
+        message.fails = self.mischief.error(channel, chat, "status")
+        if message.fails is not None:
+            self._later(self._second(2, 20, "error", key), self._ack, message, "ERROR")
+            return message
         if salon is None or person is None or not person.on_whatsapp:
             if self.reachable(chat):
                 self._later(self._second(2, 90, "device", key), self._ack, message, "DEVICE")
@@ -110,9 +146,27 @@ class Dialog:
         message.company_id, message.client_id = salon.company_id, person.client_id
         message.would_return_at = None if salon.upcoming(person.client_id, town.now) else person.returns_at
         town.note("messaged", salon, person.client_id, key)
+        if self.quiet:
+            self._later(self._second(1, 4, "server", key), self._ack, message, "SERVER")
+            self._later(self._second(4, 90, "device", key), self._ack, message, "DEVICE")
+            return message
         self._receipts(salon, person, message)
         person.messaged.append(town.now)
         return message
+
+    def say(self, salon: Salon, chat: str, text: str, channel: str) -> str:
+        """Anybody's words arrive at the salon's number; the message's id."""
+        session = salon.session if channel == "waha" else salon.number_id
+        number = self._inbound[chat] = self._inbound.get(chat, 0) + 1
+        identity = self._town.dice.number("said", salon.company_id, chat, number)
+        self.heard_at[session, chat] = self._town.now
+        words = (
+            self._waha_words(salon, chat, text, identity, None)
+            if channel == "waha"
+            else self._cloud_words(chat, text, identity, None)
+        )
+        self._emit("message", session, words, channel)
+        return str(words["id"])
 
     def write_first(self, salon: Salon, person: Person) -> None:
         """A client writes of her own accord."""
@@ -135,7 +189,7 @@ class Dialog:
         read = self._awake(salon, self._town.now + device + wait) - self._town.now
         if dice.chance(0.05, "out of order", key):
             device = read + timedelta(seconds=2)
-        if not dice.chance(0.02, "receipt lost", key):
+        if not dice.chance(self.mischief.skip_delivered, "receipt lost", key):
             self._later(device, self._ack, message, "DEVICE")
         self._later(read, self._read, salon, person, message)
 
@@ -156,6 +210,9 @@ class Dialog:
         return salon.instant(morning)
 
     def _ack(self, message: Message, name: str) -> None:
+        if message.channel == "cloud":
+            self._emit("status", message.session, self._status(message, name), "cloud")
+            return
         salon = self.salon_of(message.session)
         payload: dict[str, object] = {
             "id": message.message_id,
@@ -168,12 +225,51 @@ class Dialog:
         }
         self._emit("message.ack", message.session, payload)
 
-    def _emit(self, event: str, session: str, payload: dict[str, object]) -> None:
+    def _status(self, message: Message, name: str) -> dict[str, object]:
+        """A status as the Cloud API tells it."""
+        status: dict[str, object] = {
+            "id": message.message_id,
+            "status": STATUSES[name],
+            "timestamp": str(int(self._town.now.timestamp())),
+            "recipient_id": message.chat,
+        }
+        if message.callback is not None:
+            status["biz_opaque_callback_data"] = message.callback
+        if name == "ERROR":
+            code = message.fails or NOT_THERE
+            status["errors"] = [
+                {"code": code, "title": "Message undeliverable", "error_data": {"details": "on demand"}}
+            ]
+        else:
+            status["conversation"] = {"id": f"c{message.number:08x}", "origin": {"type": "marketing"}}
+            status["pricing"] = {"billable": True, "pricing_model": "PMP", "category": "marketing", "type": "regular"}
+        return status
+
+    def _emit(self, event: str, session: str, payload: dict[str, object], channel: str = "waha") -> None:
+        """Tell an event now, or later where mischief has it so."""
         self._events += 1
-        dice = self._town.dice
-        copies = 2 if dice.chance(0.03, "copy", self._events) else 1
-        event_id = f"evt_{dice.number('event', self._events):016x}{self._events:08x}"
-        self._outbox.append(Event(event_id, event, session, payload, self._town.now, copies))
+        dice, number = self._town.dice, self._events
+        copies = 2 if dice.chance(self.mischief.duplicate, "copy", number) else 1
+        event_id = f"evt_{dice.number('event', number):016x}{number:08x}"
+        told = Event(event_id, event, session, payload, self._town.now, copies, channel)
+        delay = self.mischief.delay(dice, number)
+        if delay:
+            self._later(delay, self._outbox.append, told)
+        else:
+            self._outbox.append(told)
+
+    def tell(self, event: str, session: str, payload: dict[str, object], channel: str) -> None:
+        """Report an event that somebody has asked for."""
+        self._outbox.append(
+            Event(
+                f"evt_asked_{self._events}_{len(self._outbox)}",
+                event,
+                session,
+                payload,
+                self._town.now,
+                channel=channel,
+            )
+        )
 
     # reactions
 
@@ -289,7 +385,22 @@ class Dialog:
         number = self._inbound[chat] = self._inbound.get(chat, 0) + 1
         identity = self._town.dice.number("inbound", salon.company_id, chat, number)
         quotes = message is not None and self._town.dice.chance(0.3, "quotes", identity)
-        payload: dict[str, object] = {
+        self.heard_at[session, chat] = self._town.now
+        quoted = message if quotes else None
+        channel = message.channel if message else "waha"
+        if channel == "cloud":
+            event, payload = "message", self._cloud_words(chat, text, identity, quoted)
+        else:
+            event, payload = "message", self._waha_words(salon, chat, text, identity, quoted)
+        if message:
+            message.replies.append(text)
+        self._town.note("wrote", salon, person.client_id, text)
+        self._emit(event, session, payload, channel)
+
+    def _waha_words(
+        self, salon: Salon, chat: str, text: str, identity: int, quoted: Message | None
+    ) -> dict[str, object]:
+        return {
             "id": f"false_{chat}@c.us_3A{identity:016X}",
             "timestamp": int(self._town.now.timestamp()),
             "from": f"{chat}@c.us",
@@ -299,9 +410,33 @@ class Dialog:
             "body": text,
             "hasMedia": False,
             "media": None,
-            "replyTo": {"id": message.message_id, "body": message.text} if message and quotes else None,
+            "replyTo": {"id": quoted.message_id, "body": quoted.text} if quoted else None,
         }
-        if message:
-            message.replies.append(text)
-        self._town.note("wrote", salon, person.client_id, text)
-        self._emit("message", session, payload)
+
+    def _cloud_words(self, chat: str, text: str, identity: int, quoted: Message | None) -> dict[str, object]:
+        words: dict[str, object] = {
+            "id": f"wamid.3A{identity:016X}",
+            "from": chat,
+            "timestamp": str(int(self._town.now.timestamp())),
+            "type": "text",
+            "text": {"body": text},
+        }
+        return words | ({"context": {"id": quoted.message_id}} if quoted else {})
+
+
+def _chats(salon: Salon) -> dict[str, tuple[Person | None, bool]]:
+    """Who in a salon has a chat, and whether the phone is on the messenger; the salon's own phones are nobody's chat."""
+
+    def make() -> list[dict[str, tuple[Person | None, bool]]]:
+        found: dict[str, tuple[Person | None, bool]] = {}
+        for _, person in sorted(salon.people.items()):
+            if person.chat is not None:
+                first, there = found.get(person.chat, (person, False))
+                found[person.chat] = (first, there or person.on_whatsapp)
+        for phone in (salon.phone, *(member.phone for member in salon.staff.values())):
+            first, _ = found.get(phone[1:], (None, True))
+            found[phone[1:]] = (first, True)
+        return [found]
+
+    chats: dict[str, tuple[Person | None, bool]] = salon.listing("chats", make)[0]
+    return chats

@@ -20,7 +20,8 @@ READY_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """A running town. `yclients_url` ends in /api/v1; `sessions` maps a company id to its WhatsApp session's name."""
+    """A running town. `yclients_url` ends in /api/v1; `sessions` maps a company id to its WhatsApp session's name, `numbers` and `businesses` to
+    the Cloud API's names of its number and its business."""
 
     url: str
     yclients_url: str
@@ -31,6 +32,12 @@ class Town:
     api_key: str
     hmac_key: str
     sessions: dict[str, str]
+    cloud_url: str
+    access_token: str
+    app_secret: str
+    verify_token: str
+    numbers: dict[str, str]
+    businesses: dict[str, str]
     http: httpx.Client
 
     def clock(self) -> datetime:
@@ -44,6 +51,49 @@ class Town:
     def set_webhook(self, url: str | None, hmac_key: str | None = None) -> None:
         """Deliver the messenger's events to this loopback address."""
         self._post("webhooks", {"url": url, "hmac_key": hmac_key or self.hmac_key})
+
+    def set_cloud_webhook(self, url: str | None) -> None:
+        """Deliver the Cloud API's events to this loopback address, which must answer the challenge."""
+        secrets = {"app_secret": self.app_secret, "verify_token": self.verify_token}
+        self._post("webhooks", {"cloud_url": url, **secrets})
+
+    def mischief(self, **fields: Any) -> dict[str, Any]:
+        """Set fields of `reactivation_sandbox.mischief.Mischief`, and `quiet`; returns all of them."""
+        found: dict[str, Any] = self._post("mischief", fields)
+        return found
+
+    def live(self, speed: float) -> None:
+        """Let the town's clock run by itself, `speed` times as fast as the real one; 0 stops it."""
+        self._post("live", {"speed": speed})
+
+    def ban(self, company: int, channel: str, kind: str, *, lifted: bool = False) -> None:
+        """Ban a salon's number, or lift the ban (`reactivation_sandbox.mischief.BANS`)."""
+        self._post("ban", {"company": company, "channel": channel, "kind": kind, "lifted": lifted})
+
+    def set_number(self, company: int, **card: str) -> None:
+        """Change what Graph says of a salon's number: quality, tier, status."""
+        self._post(f"number/{company}", card)
+
+    def approve_templates(self) -> list[str]:
+        """Approve every template that waits for review; their names."""
+        found: list[str] = self._post("templates", {"approve": True})["reviewed"]
+        return found
+
+    def set_template(self, company: int, name: str, status: str) -> None:
+        """Put a template into a state and tell."""
+        self._post("templates", {"company": company, "name": name, "status": status})
+
+    def write(self, company: int, phone: str, text: str, channel: str = "waha") -> str:
+        """Let a client write; the id of the message."""
+        return str(self._post("write", {"company": company, "phone": phone, "text": text, "channel": channel})["id"])
+
+    def cloud_event(self, company: int, field: str, value: dict[str, Any]) -> None:
+        """Tell any change of the Cloud API."""
+        self._post("cloud_event", {"company": company, "field": field, "value": value})
+
+    def answered(self) -> dict[str, datetime]:
+        """When our receiver took which inbound message."""
+        return {one: datetime.fromisoformat(at) for one, at in self._get("answered").items()}
 
     def messages(self) -> list[dict[str, Any]]:
         """Everything that was sent to clients, in order."""

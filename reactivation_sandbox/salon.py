@@ -156,6 +156,16 @@ class Salon:
         """The name of the salon's WhatsApp session."""
         return f"company_{self.company_id}"
 
+    @property
+    def number_id(self) -> str:
+        """The Cloud API's name of the salon's number."""
+        return f"1{self.company_id:011d}"
+
+    @property
+    def business_id(self) -> str:
+        """The Cloud API's name of the salon's business account."""
+        return f"9{self.company_id:011d}"
+
     def local(self, instant: datetime) -> datetime:
         """The salon's wall clock, naive."""
         return instant.astimezone(self.zone).replace(tzinfo=None)

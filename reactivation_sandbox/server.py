@@ -25,8 +25,10 @@ from starlette.routing import Route
 
 from reactivation_sandbox.answers import as_json
 from reactivation_sandbox.clock import parse_instant
+from reactivation_sandbox.cloud_api import Graph
 from reactivation_sandbox.control_api import Control
 from reactivation_sandbox.gate import Gate
+from reactivation_sandbox.live import LiveClock
 from reactivation_sandbox.postman import Postman
 from reactivation_sandbox.town import Town
 from reactivation_sandbox.waha_api import Gateway
@@ -47,6 +49,9 @@ class Options:
     user: str = "sandbox-user"
     api_key: str = "sandbox-waha"
     hmac_key: str = "sandbox-hmac"
+    access_token: str = "sandbox-graph"  # noqa: S105 - pretended, as all of it
+    app_secret: str = "sandbox-app"  # noqa: S105
+    verify_token: str = "sandbox-verify"  # noqa: S105
     webhook_url: str | None = None
     crm_webhook_url: str | None = None
     rate_limit: bool = False
@@ -91,8 +96,17 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
     postman.address(options.webhook_url, options.hmac_key)
     postman.address_crm(options.crm_webhook_url)
     crm, gateway = Crm(world, postman, options.partner, options.user), Gateway(world, options.api_key)
-
-    control = Control(world, postman, options.partner, lambda: gate, lambda changes: options.town(**changes))
+    graph, clockwork = Graph(world, options.access_token), LiveClock(lambda: world.town, postman)
+    control = Control(
+        world,
+        postman,
+        options.partner,
+        lambda: gate,
+        lambda changes: options.town(**changes),
+        gateway,
+        graph,
+        clockwork,
+    )
 
     async def healthz(_: Request) -> Response:
         return as_json({"status": "ok", "now": world.town.now.isoformat()})
@@ -109,13 +123,21 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
             "api_key": options.api_key,
             "hmac_key": options.hmac_key,
             "sessions": {str(salon.company_id): salon.session for salon in world.town.salons.values()},
+            "cloud_url": f"{url}/graph/v26.0",
+            "access_token": options.access_token,
+            "app_secret": options.app_secret,
+            "verify_token": options.verify_token,
+            "numbers": {str(salon.company_id): salon.number_id for salon in world.town.salons.values()},
+            "businesses": {str(salon.company_id): salon.business_id for salon in world.town.salons.values()},
         }
         _announce(card, ready)
         yield
+        await clockwork.run(0)
         await postman.close()
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), *crm.routes(), *gateway.routes(), *control.routes()], lifespan=lifespan
+        routes=[Route("/healthz", healthz), *crm.routes(), *gateway.routes(), *graph.routes(), *control.routes()],
+        lifespan=lifespan,
     )
     gate = Gate(app, lambda: world.town.now, control.edit, rate_limit=options.rate_limit)
     return gate
@@ -197,6 +219,9 @@ def main() -> None:
     parser.add_argument("--user", default=defaults.user, help="the user's token")
     parser.add_argument("--api-key", default=defaults.api_key, help="the gateway's key")
     parser.add_argument("--hmac-key", default=defaults.hmac_key, help="signs the gateway's webhooks")
+    parser.add_argument("--access-token", default=defaults.access_token, help="opens Graph")
+    parser.add_argument("--app-secret", default=defaults.app_secret, help="signs the Cloud API's webhooks")
+    parser.add_argument("--verify-token", default=defaults.verify_token, help="opens the webhook's challenge")
     parser.add_argument("--webhook-url", help="a loopback address")
     parser.add_argument("--crm-webhook-url", help="a loopback address that hears of every change of the books")
     parser.add_argument("--rate-limit", action="store_true", help="refuse calls beyond 5 a second, as the CRM does")

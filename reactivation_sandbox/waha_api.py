@@ -1,16 +1,19 @@
 """The messenger gateway's HTTP calls (WAHA, GOWS engine): sending a text, asking whether a number exists, the session's state."""
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reactivation_sandbox.answers import as_json
+from reactivation_sandbox.answers import Unanswered, as_json
 from reactivation_sandbox.town import Town
 from reactivation_sandbox.world import World
+
+NO_NEW_CHATS = 463
+_HTTP = frozenset({400, 401, 403, 404, 422, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class Gateway:
 
     world: World
     api_key: str
+    timelocked: set[str] = field(default_factory=set)
+    capped: set[str] = field(default_factory=set)
 
     @property
     def town(self) -> Town:
@@ -60,7 +65,19 @@ class Gateway:
             return as_json(
                 {"statusCode": 400, "message": ["chatId and text are required"], "error": "Bad Request"}, 400
             )
-        message = self.town.dialog.send(session, chat, text)
+        dialog, mischief, dice = self.town.dialog, self.town.dialog.mischief, self.town.dice
+        place = len(dialog.messages), chat
+        code = mischief.error("waha", chat, "answer")
+        if code is not None:
+            return _on_demand(code)
+        if self.locked(session, chat):
+            return _on_demand(NO_NEW_CHATS)
+        if dice.chance(mischief.refuse, "refuse", *place):
+            return as_json({"statusCode": 503, "message": "busy"}, 503)
+        message = dialog.send(session, chat, text)
+        if dice.chance(mischief.lose_answers, "lose", *place):
+            message.lost = True
+            return Unanswered()
         return as_json(
             {
                 "id": message.message_id,
@@ -104,6 +121,10 @@ class Gateway:
         name = request.path_params["session"]
         return self._refusal(request, name) or as_json(self._capping(name))
 
+    def locked(self, session: str, chat: str) -> bool:
+        """Whether the number may not open this chat: a lock keeps the chats in which the client has written."""
+        return session in self.timelocked | self.capped and (session, chat) not in self.town.dialog.heard_at
+
     def _me(self, session: str) -> dict[str, Any]:
         salon = self.town.dialog.salon_of(session)
         return {"id": f"{salon.phone[1:]}@c.us", "pushName": salon.title} if salon else {"id": "", "pushName": ""}
@@ -111,7 +132,11 @@ class Gateway:
     def _session(self, name: str) -> dict[str, Any]:
         status = self.town.dialog.status(name)
         me = (
-            {**self._me(name), "reachoutTimelock": None, "messageCapping": self._capping(name)}
+            {
+                **self._me(name),
+                "reachoutTimelock": {"isActive": True} if name in self.timelocked else None,
+                "messageCapping": self._capping(name),
+            }
             if status == "WORKING"
             else None
         )
@@ -119,4 +144,15 @@ class Gateway:
 
     def _capping(self, name: str) -> dict[str, Any]:
         used = len({message.chat for message in self.town.dialog.messages if message.session == name})
-        return {"cappingStatus": "NONE", "totalQuota": -1, "usedQuota": used, "cycleStart": None, "cycleEnd": None}
+        total = -1
+        if name in self.capped:
+            total = used
+        state = "CAPPED" if name in self.capped else "NONE"
+        return {"cappingStatus": state, "totalQuota": total, "usedQuota": used, "cycleStart": None, "cycleEnd": None}
+
+
+def _on_demand(code: int) -> Response:
+    """An error as the gateway tells it: its own HTTP status, or WhatsApp's code in the words of a server error."""
+    if code in _HTTP:
+        return as_json({"statusCode": code, "message": "on demand"}, code)
+    return as_json({"statusCode": 500, "exception": {"message": f"server returned error {code}"}}, 500)

@@ -22,7 +22,7 @@ from reactivation_resources.settings import Settings
 NOON = datetime.fromisoformat("2026-10-14T09:00:00+00:00")  # a Wednesday, 12:00 in Moscow
 MINUTE = timedelta(minutes=1)
 SALON = """
-INSERT INTO companies (company_id, title, timezone, country, currency) VALUES (1, 'Салон', 'Europe/Moscow', 'RU', 'RUB');
+INSERT INTO companies (company_id, title, timezone, country, currency, consent_basis) VALUES (1, 'Салон', 'Europe/Moscow', 'KZ', 'KZT', 'договор');
 INSERT INTO reactivation_settings (company_id, enabled) VALUES (1, true);
 INSERT INTO channel_accounts (company_id, channel, session) VALUES (1, 'waha', 'salon-1');
 """

@@ -105,7 +105,7 @@ def open_salons(simulation: Simulation) -> None:
     for trade, (company, session) in zip(TRADES, salons, strict=False):
         connect = partial(
             connect_company, platform.database, company_id=int(company), business_type=trade, consent_basis="agreed at the desk",
-            session=session, enabled=True,
+            accepted_risks=["whatsapp_ru"], session=session, enabled=True,
         )  # fmt: skip
         platform.crm.run(lambda crm, connect=connect: connect(crm=crm))
     simulation.launcher.run("mirror_crm")

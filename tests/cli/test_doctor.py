@@ -246,7 +246,9 @@ def test_the_state_of_a_number_says_what_to_do(platform: Platform, town: Town) -
 
 
 def test_a_channel_without_its_keys_is_told(platform: Platform, town: Town) -> None:
-    assert words_of(doctor_world.channels(platform)) == ["warning: WAHA_BASE_URL is not set: nothing can be sent"]
+    assert words_of(doctor_world.channels(platform)) == [
+        "warning: neither WAHA_BASE_URL nor WHATSAPP_ACCESS_TOKEN is set: nothing can be sent"
+    ]
     bare = in_town(platform, town, waha_api_key=None, waha_webhook_key=None)
     assert [finding.status for finding in doctor_world.channels(bare)] == ["failure", "warning", "ok"]
 

@@ -51,7 +51,11 @@ def fill(database: Database) -> None:
     ]
     with database.begin() as connection:
         company = {"company_id": 1, "title": "Салон", "timezone": "Europe/Moscow", "country": "RU", "currency": "RUB"}
-        connection.execute(insert(models.Company).values(**company, consent_basis="agreement", phone="+79000000999"))
+        connection.execute(
+            insert(models.Company).values(
+                **company, consent_basis="agreement", accepted_risks=["whatsapp_ru"], phone="+79000000999"
+            )
+        )
         connection.execute(insert(models.CompanySettings).values(company_id=1, enabled=True))
         connection.execute(insert(models.Account).values(account_id=7, company_id=1, channel="waha", session="salon"))
         titles = {CUT: ("Стрижка", 2500), COLOUR: ("Окрашивание", 6000), MANICURE: ("Маникюр", 2000)}
@@ -114,7 +118,7 @@ def plan(platform: Platform, client: int, **changes: Any) -> str:
 def write_text(platform: Platform, campaign: str) -> None:
     text = {
         "campaign_id": campaign, "stage": "offer", "tone": "friendly", "text_source": "template", "template_id": "t", "message_cost": 0,
-        "text_template": "{name}, ждём!", "message_text": "Ольга, ждём!", "personalization": "{}",
+        "text_template": "{name}, ждём!", "message_text": "Ольга, ждём!", "text_parts": "{}", "personalization": "{}",
     }  # fmt: skip
     platform.campaign_log.write_texts([text])
 

@@ -264,7 +264,7 @@ def day(eligible, *, companies=None, accounts=None, campaigns=None, contacts=Non
         "sending_hour_from": 10, "sending_hour_to": 19, "sending_days": [1, 2, 3, 4, 5],
     }  # fmt: skip
     account = {
-        "has_lanes": True, "state": "working", "first_sent_at": None, "level_reset_at": None, "paused_until": None,
+        "has_lanes": True, "objection": "", "quality": None, "state": "working", "first_sent_at": None, "level_reset_at": None, "paused_until": None,
         "cold_lane_off_until": None, "limit_override": None, "spam_score": 0.0, "ban_count": 0,
     }  # fmt: skip
     return plan_day(

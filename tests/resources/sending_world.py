@@ -100,7 +100,7 @@ def add_salon(
         connection.execute(
             insert(Company).values(
                 company_id=company_id, title="Салон", timezone="Europe/Moscow", country="RU", currency="RUB",
-                consent_basis="договор", phone=f"+7495000{company_id:04}",
+                consent_basis="договор", accepted_risks=["whatsapp_ru"], phone=f"+7495000{company_id:04}",
             )
         )  # fmt: skip
         connection.execute(insert(CompanySettings).values(company_id=company_id, enabled=True, **settings))

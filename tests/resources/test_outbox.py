@@ -94,7 +94,7 @@ CHANGES_OF_MIND = {
     "mailing_refused": "UPDATE clients SET mailing_refused = true WHERE client_id = 1",
     "blacklisted": "UPDATE clients SET blacklisted = true WHERE client_id = 1",
     "deleted": "UPDATE clients SET deleted = true WHERE client_id = 1",
-    "no_consent": "UPDATE companies SET consent_basis = ' '",
+    "no_consent": "UPDATE clients SET consent = false WHERE client_id = 1",
     "booked": "INSERT INTO record_lines (company_id, record_id, line, client_id, starts_at, status, created_at)"
     " VALUES (1, 77, 1, 1, :later, 'booked', :now)",
 }
@@ -172,6 +172,8 @@ def test_a_stop_between_claim_and_send_keeps_the_message_in_the_house(
 
 
 HOLDS = {
+    "no_consent_basis": "UPDATE companies SET consent_basis = ' '",
+    "risk_not_accepted": "UPDATE companies SET accepted_risks = '{}'",
     "company_disabled": "UPDATE reactivation_settings SET enabled = false",
     "account_stopped": "UPDATE channel_accounts SET state = 'stopped'",
     "account_paused": "UPDATE channel_accounts SET paused_until = '2026-11-23T20:00Z'",
