@@ -170,6 +170,24 @@ def mirror(
     raise typer.Exit(0 if mirror_now(_settings(), company or [], as_json=as_json) else 1)
 
 
+@app.command()
+def send(
+    once: Annotated[bool, typer.Option("--once", help="Send what is due now and end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and send what comes due, until Ctrl-C.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the share K, from 0, of N shares of the salons.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Messages on their way at once.", min=1, max=256)] = 32,
+    as_json: Json = False,
+) -> None:
+    """Send due messages without Dagster. Any number of these, and Dagster's own runs, may work at once: limits hold."""
+    from reactivation_cli.sending import send as send_messages
+
+    if once == watch:
+        fail("choose one: --once sends what is due and ends, --watch stays")
+    send_messages(_settings(), watch=watch, shard=shard, concurrency=concurrency, as_json=as_json)
+
+
 @app.command("rebuild-history")
 def rebuild_history(as_json: Json = False) -> None:
     """Write the lake's visit history anew from the database, whatever lies there."""

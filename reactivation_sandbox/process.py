@@ -91,6 +91,10 @@ class Town:
         """Tell any change of the Cloud API."""
         self._post("cloud_event", {"company": company, "field": field, "value": value})
 
+    def undelivered(self) -> int:
+        """How many webhook calls of the messenger nobody has taken yet."""
+        return int(self._get("clock")["webhooks"]["kept"])
+
     def answered(self) -> dict[str, datetime]:
         """When our receiver took which inbound message."""
         return {one: datetime.fromisoformat(at) for one, at in self._get("answered").items()}
