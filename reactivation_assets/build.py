@@ -16,6 +16,7 @@ from reactivation_assets.daily.inactive_clients import inactive_clients
 from reactivation_assets.daily.preference_profiles import preference_profiles
 from reactivation_assets.daily.ranked_slots import ranked_slots
 from reactivation_assets.daily.sent_campaigns import sent_campaigns
+from reactivation_assets.feedback.account_health import account_health
 from reactivation_assets.feedback.client_responses import client_responses
 from reactivation_assets.feedback.conversion_metrics import conversion_metrics
 from reactivation_assets.feedback.conversions import conversions
@@ -27,7 +28,7 @@ from reactivation_resources.settings import Settings
 
 ASSETS = (
     crm_mirror, inactive_clients, campaign_plan, preference_profiles, ranked_slots, generated_messages, sent_campaigns,
-    client_responses, conversions, conversion_metrics, visit_gaps, service_intervals,
+    client_responses, conversions, conversion_metrics, visit_gaps, service_intervals, account_health,
 )  # fmt: skip
 JOBS = (
     jobs.daily_campaigns,
@@ -37,6 +38,7 @@ JOBS = (
     jobs.mirror_crm,
     jobs.refresh_hinted,
     jobs.learn_intervals,
+    jobs.watch_accounts,
 )
 
 

@@ -60,6 +60,12 @@ learn_intervals = dg.define_asset_job(
     description="How often people come: the running month's intervals go to the rules, another month is analysis only.",
 )
 
+watch_accounts = dg.define_asset_job(
+    "watch_accounts",
+    selection=dg.AssetSelection.assets("account_health"),
+    description="Asks about the sending numbers, recounts their health, tells people what they must see.",
+)
+
 
 def measured_range(calendar: Calendar) -> tuple[str, str]:
     """First and last day whose campaigns have not settled."""
@@ -68,7 +74,7 @@ def measured_range(calendar: Calendar) -> tuple[str, str]:
 
 
 def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """The daily run at `REACTIVATION_CRON`, the hourly mirror, the measuring every evening; none of them when the platform is off."""
+    """The daily run at `REACTIVATION_CRON`, the hourly mirror, the measuring every evening, the look at the numbers; none of them when the platform is off."""
     zone = settings.reactivation_timezone
     status = dg.DefaultScheduleStatus.RUNNING if settings.reactivation_enabled else dg.DefaultScheduleStatus.STOPPED
 
@@ -93,6 +99,11 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         )
 
+    @dg.schedule(job=watch_accounts, cron_schedule="*/15 * * * *", execution_timezone=zone, default_status=status)
+    def watch_accounts_schedule(_: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        """Looks after the sending numbers four times an hour."""
+        return dg.RunRequest()
+
     @dg.schedule(
         job=learn_intervals, cron_schedule=_hour_before(settings), execution_timezone=zone, default_status=status
     )
@@ -101,7 +112,13 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         month = Calendar(settings, SystemClock()).day_of(context.scheduled_execution_time).replace(day=1).isoformat()
         return dg.RunRequest(run_key=month, partition_key=month)
 
-    return [daily_campaigns_schedule, learn_intervals_schedule, mirror_crm_schedule, measure_schedule]
+    return [
+        daily_campaigns_schedule,
+        learn_intervals_schedule,
+        mirror_crm_schedule,
+        measure_schedule,
+        watch_accounts_schedule,
+    ]
 
 
 def _hour_before(settings: Settings) -> str:

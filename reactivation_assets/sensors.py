@@ -11,10 +11,12 @@ import dagster as dg
 from sqlalchemy import text
 
 from reactivation_assets.daily.sent_campaigns import SHARD_TAG, STAY_TAG
-from reactivation_assets.jobs import read_replies, refresh_hinted, send_due
+from reactivation_assets.jobs import read_replies, refresh_hinted, send_due, watch_accounts
 from reactivation_assets.resources import PlatformParam
+from reactivation_resources.alerts import untold
 from reactivation_resources.crm_hints import waiting_hints
 from reactivation_resources.database.engine import Database
+from reactivation_resources.platform import Platform
 from reactivation_resources.sending_checks import NO_CAPS, Caps, standings
 from reactivation_resources.settings import Settings
 
@@ -85,7 +87,7 @@ def waiting_replies(database: Database) -> tuple[int, int] | None:
 
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensors for due sends, waiting replies and hints of the CRM; stopped when the platform is off."""
+    """The sensors for due sends, waiting replies, hints of the CRM and alerts; stopped when the platform is off."""
     status = dg.DefaultSensorStatus.RUNNING if settings.reactivation_enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(job=send_due, minimum_interval_seconds=30, default_status=status)
@@ -93,28 +95,7 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, platform: PlatformParam
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Asks for a sending run, one a shard at a time, when a planned message has come due."""
-        now, of = platform.clock.now(), platform.settings.reactivation_shards
-        asked = waiting = 0
-        for number in range(of):
-            shard = (number, of)
-            count, _ = due_sends(
-                platform.database,
-                now,
-                shard=shard,
-                caps=platform.caps,
-            )
-            tags = {SHARD_TAG: f"{number}/{of}"} if of > 1 else {}
-            if count and _in_flight(context, send_due.name, now, tags):
-                waiting += 1
-            elif count:
-                asked += 1
-                yield dg.RunRequest(
-                    run_key=_run_key(platform.database, shard, now),
-                    partition_key=platform.calendar.today().isoformat(),
-                    tags={**tags, STAY_TAG: str(STAY_S)},
-                )
-        if not asked:
-            yield dg.SkipReason("a sending run is under way" if waiting else "nothing is due")
+        yield from _sending_runs(context, platform)
 
     @dg.sensor(job=read_replies, minimum_interval_seconds=15, default_status=status)
     def replies_sensor(
@@ -147,7 +128,41 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         else:
             yield dg.RunRequest(run_config={"ops": {"crm_mirror": {"config": {"companies": companies}}}})
 
-    return [due_sends_sensor, replies_sensor, crm_hints_sensor]
+    @dg.sensor(job=watch_accounts, minimum_interval_seconds=60, default_status=status)
+    def alerts_sensor(
+        context: dg.SensorEvaluationContext, platform: PlatformParam
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """Asks for a look at the numbers, which tells people of alerts, when some wait. Without Telegram they are rows only."""
+        now = platform.clock.now()
+        if platform.telegram is None or not untold(platform.database, now):
+            yield dg.SkipReason("no alert waits to be told")
+        elif _in_flight(context, watch_accounts.name, now):
+            yield dg.SkipReason("the numbers are being looked at")
+        else:
+            yield dg.RunRequest()
+
+    return [due_sends_sensor, replies_sensor, crm_hints_sensor, alerts_sensor]
+
+
+def _sending_runs(context: dg.SensorEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A sending run for every shard that has something due and none under way."""
+    now, of = platform.clock.now(), platform.settings.reactivation_shards
+    asked = waiting = 0
+    for number in range(of):
+        shard = (number, of)
+        count, _ = due_sends(platform.database, now, shard=shard, caps=platform.caps)
+        tags = {SHARD_TAG: f"{number}/{of}"} if of > 1 else {}
+        if count and _in_flight(context, send_due.name, now, tags):
+            waiting += 1
+        elif count:
+            asked += 1
+            yield dg.RunRequest(
+                run_key=_run_key(platform.database, shard, now),
+                partition_key=platform.calendar.today().isoformat(),
+                tags={**tags, STAY_TAG: str(STAY_S)},
+            )
+    if not asked:
+        yield dg.SkipReason("a sending run is under way" if waiting else "nothing is due")
 
 
 def _in_flight(

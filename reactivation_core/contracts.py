@@ -62,6 +62,15 @@ def validate(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
+def broken(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> str:
+    """What `frame` breaks of `contract`, in words; "" when it keeps it."""
+    try:
+        validate(contract, frame)
+    except ContractError as error:
+        return str(error)
+    return ""
+
+
 def broken_days(contract: pa.DataFrameSchema, frames: Mapping[date, pl.DataFrame]) -> dict[date, str]:
     """The days whose frame breaks `contract`, with what is broken; empty when all keep it.
 
@@ -675,11 +684,34 @@ SERVICE_INTERVALS = _contract(
     ],
 )
 
+ACCOUNT_HEALTH = _contract(
+    "account_health",
+    {
+        "account_id": _count("sending number", pl.Int64, 1),
+        "company_id": _COMPANY,
+        "channel": _text("channel"),
+        "state": _text("working, paused by hand or stopped", ("working", "paused", "stopped")),
+        "refusal": _text("why nothing is sent from it now; empty when it may send"),
+        "level": _text("warm-up level", ("cold", "warm", "hot")),
+        "quality": _text("the channel's rating; null where it has none", null=True),
+        "spam_score": _share("how much it looks like a spammer's, 0 to 1"),
+        "daily_limit": _count("messages in 24 h now", pl.Int32, 0),
+        "sent_24h": _count("messages of the last 24 h", pl.Int32, 0),
+        "hourly_limit": _count("messages in 60 min now", pl.Int32, 0),
+        "sent_60m": _count("messages of the last 60 min", pl.Int32, 0),
+        "cold_limit": _count("of them to clients who never wrote to it, in 24 h", pl.Int32, 0),
+        "cold_sent_24h": _count("such messages of the last 24 h", pl.Int32, 0),
+        "paused_until": _instant("until when it rests; null: it does not", null=True),
+        "ban_count": _count("how often it was banned, locked or logged out", pl.Int32, 0),
+    },
+    unique=["account_id"],
+)
+
 CONTRACTS: dict[str, pa.DataFrameSchema] = {
     contract.name: contract
     for contract in (
         COMPANIES, SERVICES, STAFF, CLIENTS, RECORDS, RULES, CAMPAIGNS, SUPPRESSIONS, PAUSES, OPEN_SLOTS, INACTIVE_CLIENTS,
         PREFERENCE_PROFILES, RANKED_SLOTS, CAMPAIGN_PLAN, GENERATED_MESSAGES, SENT_CAMPAIGNS, CLIENT_RESPONSES, CONVERSIONS,
-        CONVERSION_METRICS, VISIT_GAPS, SERVICE_INTERVALS,
+        CONVERSION_METRICS, VISIT_GAPS, SERVICE_INTERVALS, ACCOUNT_HEALTH,
     )
 }  # fmt: skip

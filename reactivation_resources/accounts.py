@@ -12,15 +12,12 @@ import polars as pl
 from sqlalchemy import Connection, Row, insert, text, update
 
 from reactivation_core.account_health import (
-    HALVE_ABOVE,
-    STOP_ABOVE,
     AccountHealth,
     Limits,
     Signal,
     apply_signal,
     effective_limits,
     refusal,
-    spam_score,
 )
 from reactivation_core.campaign_states import COUNTS_AGAINST_LIMITS
 from reactivation_core.channel_policy import company_objection
@@ -31,7 +28,6 @@ from reactivation_resources.database.engine import Database, FrameSchema
 from reactivation_resources.database.models import Account, AccountEvent
 
 DAY = timedelta(hours=24)
-SCORED_SENDS = 100
 WITHOUT_LANES = frozenset({"whatsapp_cloud"})
 """Channels on which a business may write first; every other one wants the cold lane kept small."""
 
@@ -50,23 +46,6 @@ SELECT account_id, CASE WHEN status = ANY(:counted) THEN sending_at ELSE send_af
 WHERE account_id IS NOT NULL
   AND ((status = ANY(:counted) AND sending_at > :since AND sending_at <= :as_of) OR status IN ('planned', 'claimed'))
 ORDER BY account_id, at, campaign_id
-"""
-# Sends before an admin's reset are forgiven.
-_SCORED = """
-SELECT a.account_id, a.company_id, a.spam_score, count(c.at) AS sends, max(c.at) AS last_at,
-       count(*) FILTER (WHERE c.status = 'failed') AS failed, count(*) FILTER (WHERE c.replied) AS replies,
-       count(*) FILTER (WHERE c.opted_out) AS optouts
-FROM channel_accounts a
-LEFT JOIN LATERAL (SELECT max(at) AS at FROM account_events e WHERE e.account_id = a.account_id AND e.kind = 'reset') r ON true
-LEFT JOIN LATERAL (
-  SELECT s.sending_at AS at, s.status, s.responded_at <= :now AS replied,
-         EXISTS (SELECT FROM suppressions o WHERE o.company_id = s.company_id AND o.phone = s.phone AND o.reason = 'opted_out'
-                 AND o.at >= s.sending_at AND o.at <= :now) AS opted_out
-  FROM reactivation_campaigns s
-  WHERE s.account_id = a.account_id AND s.status = ANY(:counted) AND s.sending_at <= :now AND (r.at IS NULL OR s.sending_at > r.at)
-  ORDER BY s.sending_at DESC LIMIT :scored
-) c ON true
-GROUP BY a.account_id ORDER BY a.account_id
 """
 
 
@@ -139,6 +118,12 @@ def _idle(view: AccountView, as_of: datetime) -> bool:
     return bool(view.objection or refusal(view.health, as_of))
 
 
+def all_accounts(database: Database) -> list[AccountView]:
+    """Every account as it is now, without its sends, by company and preference."""
+    with database.begin() as connection:
+        return [_view(row, ()) for row in connection.execute(text(_ACCOUNTS), {"accounts": None})]
+
+
 def planning_frames(views: Mapping[int, AccountView]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The frames `accounts` (company_id, has_lanes, objection and health) and `recent` (company_id, at, lane) that `plan_day` takes."""
     instant = pl.Datetime("us", "UTC")
@@ -192,44 +177,10 @@ def record_signal(
 _ALERTS = {
     Signal.BANNED: "The number is logged out or banned: nothing is sent until it works again. Pair it anew.",
     Signal.SPAM_RATE: "The messenger limits the number: no messages for 72 hours.",
-    Signal.QUALITY_RED: "The messenger rates the number's quality as low: sending is paused until someone resumes it.",
+    Signal.QUALITY_RED: "The messenger rates the number's quality as low: nothing is sent until it rates it better.",
+    Signal.RESTRICTED: "The messenger has restricted the number: nothing is sent until someone has settled that and resumes it.",
+    Signal.REFUSED: "The messenger refuses the number (access, payment or registration): nothing is sent for an hour.",
 }
-
-
-def refresh_health(database: Database, now: datetime) -> dict[int, float]:
-    """Recompute every account's spam score from its last 100 sends; changes go to the history. Returns the scores by account."""
-    with database.begin() as connection:
-        return recount(connection, None, now)
-
-
-def recount(connection: Connection, account_ids: Collection[int] | None, now: datetime) -> dict[int, float]:
-    """`refresh_health` of some accounts inside a running transaction."""
-    scores: dict[int, float] = {}
-    if account_ids is not None and not account_ids:
-        return scores
-    for row in connection.execute(text(_SCORED), {"counted": COUNTED, "now": now, "scored": SCORED_SENDS}).all():
-        if account_ids is not None and row.account_id not in account_ids:
-            continue
-        silence = now - row.last_at if row.last_at is not None else timedelta(0)
-        score = round(spam_score(row.sends, row.optouts, row.failed, row.replies, since_last_send=silence), 4)
-        scores[row.account_id] = score
-        if score != row.spam_score:
-            _store_score(connection, row, score, now)
-    return scores
-
-
-def _store_score(connection: Connection, row: Row[Any], score: float, now: datetime) -> None:
-    detail = {"score": score, "sends": row.sends, "optouts": row.optouts, "failed": row.failed, "replies": row.replies}
-    connection.execute(update(Account).where(Account.account_id == row.account_id).values(spam_score=score))
-    connection.execute(insert(AccountEvent).values(account_id=row.account_id, at=now, kind="score", detail=detail))
-    for threshold, consequence in ((STOP_ABOVE, "sending has stopped"), (HALVE_ABOVE, "the daily limit is halved")):
-        if score > threshold:
-            if row.spam_score <= threshold:
-                message = f"Spam score {score:.2f}: {consequence} (company {row.company_id})"
-                raise_alert(
-                    connection, "spam_score", f"spam_score:{row.account_id}:{threshold}", message, now, row.company_id
-                )
-            return
 
 
 def _view(row: Row[Any], sends: tuple[tuple[datetime, str], ...]) -> AccountView:

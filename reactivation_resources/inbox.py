@@ -20,7 +20,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from reactivation_core.campaign_states import Status
 from reactivation_core.replies import is_clear_opt_out
-from reactivation_resources.accounts import record_signal, recount
+from reactivation_resources.account_watch import recount
+from reactivation_resources.accounts import record_signal
 from reactivation_resources.alerts import raise_alert
 from reactivation_resources.campaign_moves import (
     CAMPAIGNS,

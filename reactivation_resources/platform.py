@@ -30,6 +30,7 @@ from reactivation_resources.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from reactivation_resources.sending_checks import Caps
 from reactivation_resources.settings import Settings
 from reactivation_resources.slot_refresh import SlotRefresher
+from reactivation_resources.telegram import Telegram
 from reactivation_resources.yclients.client import YClients
 from reactivation_resources.yclients.door import Crm
 
@@ -144,6 +145,13 @@ class Platform:
         )
 
     @cached_property
+    def telegram(self) -> Telegram | None:
+        """Tells people of alerts; None when nobody is to be told."""
+        settings = self.settings
+        token, chat = _secret(settings.reactivation_alert_telegram_token), settings.reactivation_alert_telegram_chat
+        return Telegram(settings.reactivation_alert_telegram_url, token, chat) if token and chat else None
+
+    @cached_property
     def channels(self) -> dict[str, Channel]:
         """Configured channels by name; without one, nothing can be sent."""
         settings = self.settings
@@ -169,6 +177,8 @@ class Platform:
         opened = self.__dict__
         if "crm" in opened:
             self.crm.close()
+        if opened.get("telegram") is not None:
+            opened["telegram"].close()
         for channel in self.channels.values() if "channels" in opened else ():
             channel.close()
         if "database" in opened:

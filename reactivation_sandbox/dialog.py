@@ -254,9 +254,12 @@ class Dialog:
         told = Event(event_id, event, session, payload, self._town.now, copies, channel)
         delay = self.mischief.delay(dice, number)
         if delay:
-            self._later(delay, self._outbox.append, told)
+            self._later(delay, self._put, told)
         else:
-            self._outbox.append(told)
+            self._put(told)
+
+    def _put(self, told: Event) -> None:
+        self._outbox.append(told)  # the list itself is another after every drain
 
     def tell(self, event: str, session: str, payload: dict[str, object], channel: str) -> None:
         """Report an event that somebody has asked for."""

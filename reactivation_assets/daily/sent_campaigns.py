@@ -12,7 +12,7 @@ import polars as pl
 from reactivation_assets.daily_frames import Check, counts_table, daily_asset, materialize_days, no_rows
 from reactivation_assets.pictures import bar_chart
 from reactivation_assets.resources import PlatformParam
-from reactivation_resources.accounts import refresh_health
+from reactivation_resources.account_watch import refresh_health
 from reactivation_resources.dispatch import DispatchReport, dispatch_due, dispatch_until
 from reactivation_resources.platform import Platform
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from reactivation_core.account_health import Signal
-from reactivation_resources.accounts import account_states, planning_frames, record_signal, refresh_health
+from reactivation_resources.account_watch import refresh_health
+from reactivation_resources.accounts import account_states, planning_frames, record_signal
 from reactivation_resources.database.engine import Database
 from tests.resources.sending_world import NOON, add_campaign, add_salon, execute, phone_of, rows
 
