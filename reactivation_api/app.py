@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from reactivation_api import health, inbox, webhooks
+from reactivation_api import health, inbox, metrics, webhooks
 from reactivation_api.access import Caller
 from reactivation_api.edge import Edge
 from reactivation_api.envelope import documented, install_handlers
@@ -33,6 +33,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_middleware(Edge)
     install_handlers(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(webhooks.router, prefix=BASE)
     app.include_router(inbox.router, prefix=BASE)
 

@@ -14,8 +14,10 @@ from sqlalchemy import text
 from reactivation_cli.finding import Finding, failure, ok, warning
 from reactivation_core.channel_policy import RISKS, company_objection
 from reactivation_core.local_time import parse_zone
+from reactivation_resources.alerts import untold
 from reactivation_resources.platform import Platform
 from reactivation_resources.settings import Settings
+from reactivation_resources.telegram import TelegramError
 from reactivation_resources.yclients.errors import AuthError, CrmError, ForbiddenError
 
 _LISTED = 20
@@ -308,6 +310,21 @@ def inbox(platform: Platform) -> Iterator[Finding]:
         yield ok("inbox", f"{row.stored} events stored, none waits")
 
 
+def telegram(platform: Platform) -> Iterator[Finding]:
+    """People are told of alerts."""
+    if platform.telegram is None:
+        advice = "Set REACTIVATION_ALERT_TELEGRAM_TOKEN and REACTIVATION_ALERT_TELEGRAM_CHAT to be told; here they are listed."
+        yield warning("telegram", "not configured: nobody is told of alerts", advice)
+        return
+    try:
+        name = platform.telegram.check()
+    except TelegramError as error:
+        yield failure("telegram", str(error), "Correct REACTIVATION_ALERT_TELEGRAM_TOKEN, and look at the network.")
+        return
+    waiting = untold(platform.database, platform.clock.now())
+    yield ok("telegram", f"the bot {name} answers; {waiting} alerts wait to be told")
+
+
 def alerts(platform: Platform) -> Iterator[Finding]:
     """What the platform wanted people to see."""
     query = "SELECT kind, message, times, last_at FROM alerts WHERE last_at > :recent ORDER BY last_at DESC, alert_id LIMIT :listed"
@@ -332,6 +349,7 @@ CHECKS: dict[str, Callable[[Platform], Iterable[Finding]]] = {
     "daily run": daily_run,
     "lost answers": unknown_campaigns,
     "inbox": inbox,
+    "telegram": telegram,
     "alerts": alerts,
 }
 """In the order in which they are shown."""
