@@ -62,6 +62,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Failure, "description": ERRORS[status][1]} for status in statuses}
 
 
+def documented_beside_text(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`documented` for an endpoint that answers text and fails in the envelope."""
+    schema = {"$ref": f"#/components/schemas/{Failure.__name__}"}
+    return {
+        status: {"description": ERRORS[status][1], "content": {"application/json": {"schema": schema}}}
+        for status in statuses
+    }
+
+
 def failure(
     status: int,
     message: str | None = None,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from starlette.responses import PlainTextResponse
 
 from reactivation_api.access import ThePlatform
-from reactivation_api.envelope import documented
+from reactivation_api.envelope import documented_beside_text
 from reactivation_core.account_health import refusal
 from reactivation_resources.accounts import all_accounts
 from reactivation_resources.alerts import untold
@@ -83,7 +83,12 @@ METRICS = (
 )
 
 
-@router.get("/metrics", summary="Numbers for Prometheus", response_class=PlainTextResponse, responses=documented(503))
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=PlainTextResponse,
+    responses=documented_beside_text(500, 503),
+)
 def metrics(platform: ThePlatform) -> PlainTextResponse:
     """The text format 0.0.4. 503 while the database is away: a number that is not known is not zero."""
     lines: list[str] = []

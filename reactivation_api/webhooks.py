@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
 from reactivation_api.access import ThePlatform
-from reactivation_api.envelope import Success, documented
+from reactivation_api.envelope import Success, documented, documented_beside_text
 from reactivation_resources.channels.whatsapp_cloud import WhatsAppCloud
 from reactivation_resources.crm_hints import store_hints
 from reactivation_resources.inbox import StoredReport
@@ -78,7 +78,7 @@ async def waha(platform: ThePlatform, request: Request) -> Success[Received]:
     "/whatsapp/cloud",
     summary="The first request of WhatsApp's Cloud API",
     response_class=PlainTextResponse,
-    responses=documented(403, 404),
+    responses=documented_beside_text(403, 404, 500),
 )
 def cloud_challenge(
     platform: ThePlatform,

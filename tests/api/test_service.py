@@ -216,17 +216,24 @@ def test_the_openapi_document_needs_a_key_and_is_the_apps(api, salon_key):
 
 def test_every_operation_declares_its_errors_in_the_envelope_and_its_security(api):
     by_its_address = "/api/reactivation/webhooks/yclients/{secret}"
-    open_to_all = {"/healthz", "/readyz", by_its_address}
+    cloud = "/api/reactivation/webhooks/whatsapp/cloud"
+    open_to_all = {"/healthz", "/readyz", "/metrics", by_its_address}
     operations = {(path, method): it for path, of in api.document["paths"].items() for method, it in of.items()}
-    assert set(api.document["paths"]) == {*open_to_all, WAHA_PATH, "/api/reactivation/inbox/{company_id}"}
+    assert set(api.document["paths"]) == {*open_to_all, WAHA_PATH, cloud, "/api/reactivation/inbox/{company_id}"}
+    challenge = operations.pop((cloud, "get"))  # its token is in the query, its answer is plain text
+    assert set(challenge["responses"]) == {"200", "403", "404", "500"}
     for (path, _), operation in operations.items():
         assert operation["summary"]
         assert ("security" in operation) is (path not in open_to_all)
         for status, answer in operation["responses"].items():
+            if path == "/metrics" and status == "200":
+                assert "text/plain" in answer["content"]
+                continue
             schema = answer["content"]["application/json"]["schema"]["$ref"]
             assert (schema == "#/components/schemas/Failure") is (status != "200")
         assert ("401" in operation["responses"]) is (path not in open_to_all)
     schemes = api.document["components"]["securitySchemes"]
     assert schemes["ApiKey"]["scheme"] == "bearer"
+    assert (schemes["MetaSignature"]["in"], schemes["MetaSignature"]["name"]) == ("header", "X-Hub-Signature-256")
     assert (schemes["WahaSignature"]["in"], schemes["WahaSignature"]["name"]) == ("header", "X-Webhook-Hmac")
     assert "HTTPValidationError" not in api.document["components"]["schemas"]

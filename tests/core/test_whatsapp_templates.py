@@ -94,7 +94,9 @@ def test_the_template_that_says_most_is_sent() -> None:
 
 def test_of_two_that_say_the_same_the_better_rated_one_is_sent() -> None:
     (frame,) = [one for one in own_frames("ru") if one.name == "come_back_plain"]
-    rated = [replace(frame, name=name, quality=quality) for name, quality in (("a", "RED"), ("b", None), ("c", "GREEN"))]
+    rated = [
+        replace(frame, name=name, quality=quality) for name, quality in (("a", "RED"), ("b", None), ("c", "GREEN"))
+    ]
     found = choose(rated, {"days_phrase": "год"}, "ru")
     assert found is not None
     assert found.name == "c"

@@ -144,7 +144,7 @@ def add_campaign(database: Database, client_id: int, company_id: int = 1, **chan
         **changes,
     }
     with database.begin() as connection:
-        query = text("SELECT account_id FROM channel_accounts WHERE company_id = :company")
+        query = text("SELECT min(account_id) FROM channel_accounts WHERE company_id = :company")
         row.setdefault("account_id", connection.execute(query, {"company": company_id}).scalar_one_or_none())
         connection.execute(insert(Campaign).values(**row))
     return campaign_id
