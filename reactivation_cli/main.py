@@ -177,7 +177,7 @@ def send(
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Only the share K, from 0, of N shares of the salons.")
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Messages on their way at once.", min=1, max=256)] = 32,
+    concurrency: Annotated[int, typer.Option(help="Messages on their way at once.", min=1, max=256)] = 96,
     as_json: Json = False,
 ) -> None:
     """Send due messages without Dagster. Any number of these, and Dagster's own runs, may work at once: limits hold."""

@@ -8,18 +8,21 @@ Everything that touches an account's campaigns takes the account's lock first, t
 all means that nobody waits in a circle, and under the lock what is counted stays true until the commit.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Table, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, TextClause, select, text, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
 
 from reactivation_core.campaign_states import Event, Status, advance
 from reactivation_core.planning import next_attempt_at
-from reactivation_resources.database.models import Campaign, CampaignEvent, InboxMessage
+from reactivation_resources.database.models import Campaign, InboxMessage
 
 CAMPAIGNS = cast("Table", Campaign.__table__)
 INBOX = cast("Table", InboxMessage.__table__)
@@ -28,6 +31,7 @@ SETTLING_WINDOW = timedelta(days=7)
 LONGEST_ANSWER = timedelta(seconds=60)
 """No channel waits longer for an answer: a message whose answer was lost had arrived by then, or never did."""
 _CLOCK_SKEW = timedelta(minutes=2)
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy has no types for it
 
 _REPORTS = {"accepted": Event.ACCEPTED, "delivered": Event.DELIVERED, "read": Event.READ, "failed": Event.FAILED}
 _LOCK = """
@@ -43,6 +47,11 @@ _FIRST_SEND = """
 UPDATE channel_accounts a SET first_sent_at = f.at
 FROM unnest(CAST(:accounts AS bigint[]), CAST(:instants AS timestamptz[])) AS f(account_id, at)
 WHERE a.account_id = f.account_id AND (a.first_sent_at IS NULL OR a.first_sent_at > f.at)
+"""
+_MOVES = """
+INSERT INTO campaign_events (campaign_id, at, event, from_status, to_status, detail)
+SELECT * FROM unnest(CAST(:campaign_id AS uuid[]), CAST(:at AS timestamptz[]), CAST(:event AS text[]), CAST(:from_status AS text[]),
+                     CAST(:to_status AS text[]), CAST(:detail AS jsonb[]))
 """
 _WAITING = """
 SELECT i.* FROM inbox i
@@ -168,28 +177,42 @@ def change_of(campaign: Row[Any]) -> Change:
 
 def store_changes(connection: Connection, changes: Iterable[Change]) -> None:
     """Write changed campaigns, the moves they made, and the first send of their accounts."""
-    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    by_columns: dict[tuple[str, ...], list[Change]] = {}
     moves: list[dict[str, Any]] = []
     first: dict[int, datetime] = {}
     for change in changes:
         if not change.columns:
             continue
-        names = tuple(sorted(change.columns))
-        row = {"b_campaign_id": change.campaign["campaign_id"], **{f"b_{name}": change.columns[name] for name in names}}
-        by_columns.setdefault(names, []).append(row)
+        by_columns.setdefault(tuple(sorted(change.columns)), []).append(change)
         moves += change.moves
         sent_at, account_id = change.columns.get("sent_at"), change["account_id"]
         if sent_at is not None and account_id is not None and change.campaign["sent_at"] != sent_at:
             first[account_id] = min(sent_at, first.get(account_id, sent_at))
-    for names, rows in by_columns.items():
-        values = {name: bindparam(f"b_{name}", type_=CAMPAIGNS.c[name].type) for name in names}
+    for names, changed in by_columns.items():
+        values = {name: [change.columns[name] for change in changed] for name in names}
         connection.execute(
-            update(CAMPAIGNS).where(CAMPAIGNS.c.campaign_id == bindparam("b_campaign_id")).values(**values), rows
+            _update_of(names), {"campaign_id": [change.campaign["campaign_id"] for change in changed], **values}
         )
     if moves:
-        connection.execute(insert(CampaignEvent), moves)
+        columns = {name: [move[name] for move in moves] for name in moves[0]}
+        connection.execute(text(_MOVES), {**columns, "detail": [json.dumps(detail) for detail in columns["detail"]]})
     if first:
         connection.execute(text(_FIRST_SEND), {"accounts": list(first), "instants": list(first.values())})
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> TextClause:
+    """The statement that sets these columns of any number of campaigns, each to values of its own."""
+    lists = ", ".join(f"CAST(:{name} AS {_type_of(name)}[])" for name in ("campaign_id", *names))
+    sets = ", ".join(f"{name} = v.{name}" for name in names)
+    return text(
+        f"UPDATE reactivation_campaigns c SET {sets} FROM unnest({lists}) AS v(campaign_id, {', '.join(names)})"  # noqa: S608 - columns of ours
+        " WHERE c.campaign_id = v.campaign_id"
+    )
+
+
+def _type_of(name: str) -> str:
+    return str(CAMPAIGNS.c[name].type.compile(dialect=_POSTGRESQL))
 
 
 def cancel(connection: Connection, campaigns: Iterable[Row[Any]], reason: str, at: datetime) -> None:

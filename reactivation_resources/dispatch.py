@@ -25,12 +25,13 @@ from reactivation_resources.outbox import Cancelled, Claim, Cleared, Held, Outbo
 
 log = logging.getLogger(__name__)
 
-CONCURRENCY = 32
+CONCURRENCY = 96
 """Messages on their way at once. Each account has its own, smaller limit."""
 LOOK_AGAIN = timedelta(seconds=15)
 """How long a dispatcher that stays sleeps at most: something may have come due that nobody knew of."""
 STORE_PATIENCE_S = 480.0
 """How long an answer waits for a database that is away: a little less than the lease after which it would be given up as lost."""
+_GATHER_S = 0.015
 _BUSY_TURNS, _BUSY_PAUSE_S = 20, 0.05
 _AWAY = (OperationalError, InterfaceError)
 
@@ -197,7 +198,8 @@ class _Pass:
     def _gather(self) -> None:
         """Wait for the first answers, and take all that are there."""
         pending: set[Future[Any]] = {*self._checks, *self._flying}
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        wait(pending, return_when=FIRST_COMPLETED)
+        done, _ = wait(pending, timeout=_GATHER_S)  # others are close behind: together they cost one transaction
         checked = [(self._checks.pop(one), one.result()) for one in done if one in self._checks]
         for claim, (looked_at, _) in checked:
             if not looked_at:
@@ -225,6 +227,9 @@ class _Pass:
             else:
                 self._give_up(error, [claim.account_id for claim in claims])
             return
+        for name in {claim.channel for claim in claims}:
+            phones = [one.letter.phone for one in decisions if isinstance(one, Cleared) and one.claim.channel == name]
+            self._channels[name].get_ready(phones)
         for claim, decision in zip(claims, decisions, strict=True):
             if isinstance(decision, Cleared):
                 self._flying[self._pool.submit(_hand_over, self._channels[claim.channel], decision)] = decision
@@ -253,6 +258,8 @@ class _Pass:
             else:
                 self._give_up(error, [cleared.claim.account_id for cleared, _ in answers])
             return
+        for name in {cleared.claim.channel for cleared, _ in answers}:
+            self._channels[name].settle_down()
         for (cleared, outcome), status in zip(answers, statuses, strict=True):
             self.counts[status] += 1
             if not (isinstance(outcome, Rejected) and outcome.of_account):

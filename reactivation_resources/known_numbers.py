@@ -5,6 +5,7 @@ What to add here: how long an answer holds. What to keep out: asking (the channe
 
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from threading import Lock
 
@@ -20,9 +21,13 @@ log = logging.getLogger(__name__)
 REACHABLE_FOR, UNREACHABLE_FOR = timedelta(days=30), timedelta(days=7)
 _IN_MEMORY = 50_000
 
-_RECALL = "SELECT reachable, contact_id, checked_at FROM channel_numbers WHERE channel = :channel AND phone = :phone"
+_RECALL = """
+SELECT phone, reachable, contact_id, checked_at FROM channel_numbers WHERE channel = :channel AND phone = ANY(:phones)
+"""
 _REMEMBER = """
-INSERT INTO channel_numbers (channel, phone, reachable, contact_id, checked_at) VALUES (:channel, :phone, :reachable, :contact, :at)
+INSERT INTO channel_numbers (channel, phone, reachable, contact_id, checked_at)
+SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:phones AS text[]), CAST(:reachable AS boolean[]), CAST(:contacts AS text[]),
+                     CAST(:instants AS timestamptz[])) AS n(channel, phone, reachable, contact_id, checked_at)
 ON CONFLICT (channel, phone) DO UPDATE SET reachable = excluded.reachable, contact_id = excluded.contact_id, checked_at = excluded.checked_at
 """
 
@@ -34,47 +39,55 @@ class KnownNumbers:
         self._database, self._clock = database, clock
         self._lock = Lock()
         self._seen: OrderedDict[tuple[str, str], tuple[KnownNumber, datetime]] = OrderedDict()
+        self._learnt: dict[tuple[str, str], tuple[KnownNumber, datetime]] = {}
+
+    def load(self, channel: str, phones: Collection[str]) -> None:
+        """See `NumberCache.load`."""
+        with self._lock:
+            wanted = [phone for phone in phones if (channel, phone) not in self._seen]
+        if not wanted:
+            return
+        try:
+            with self._database.begin() as connection:
+                rows = connection.execute(text(_RECALL), {"channel": channel, "phones": wanted}).all()
+        except SQLAlchemyError as error:
+            log.warning("numbers could not be recalled: %s", type(error).__name__)
+            return
+        with self._lock:
+            for row in rows:
+                self._note((channel, row.phone), (KnownNumber(row.reachable, row.contact_id), row.checked_at))
 
     def recall(self, channel: str, phone: str) -> KnownNumber | None:
         """See `NumberCache.recall`."""
         with self._lock:
             found = self._seen.get((channel, phone))
-        if found is None:
-            found = self._read(channel, phone)
         if found is None or self._clock.now() - found[1] > (REACHABLE_FOR if found[0].reachable else UNREACHABLE_FOR):
             return None
-        self._note(channel, phone, *found)
         return found[0]
 
     def remember(self, channel: str, phone: str, known: KnownNumber) -> None:
         """See `NumberCache.remember`."""
-        at = self._clock.now()
-        self._note(channel, phone, known, at)
-        values = {
-            "channel": channel,
-            "phone": phone,
-            "reachable": known.reachable,
-            "contact": known.contact_id,
-            "at": at,
-        }
-        try:
-            with self._database.begin() as connection:
-                connection.execute(text(_REMEMBER), values)
-        except SQLAlchemyError as error:
-            log.warning("a number could not be remembered: %s", type(error).__name__)
-
-    def _read(self, channel: str, phone: str) -> tuple[KnownNumber, datetime] | None:
-        try:
-            with self._database.begin() as connection:
-                row = connection.execute(text(_RECALL), {"channel": channel, "phone": phone}).one_or_none()
-        except SQLAlchemyError as error:
-            log.warning("a number could not be recalled: %s", type(error).__name__)
-            return None
-        return None if row is None else (KnownNumber(row.reachable, row.contact_id), row.checked_at)
-
-    def _note(self, channel: str, phone: str, known: KnownNumber, at: datetime) -> None:
         with self._lock:
-            self._seen[channel, phone] = (known, at)
-            self._seen.move_to_end((channel, phone))
-            if len(self._seen) > _IN_MEMORY:
-                self._seen.popitem(last=False)
+            self._note((channel, phone), (known, self._clock.now()))
+            self._learnt[channel, phone] = self._seen[channel, phone]
+
+    def store(self) -> None:
+        """See `NumberCache.store`."""
+        with self._lock:
+            learnt, self._learnt = self._learnt, {}
+        if not learnt:
+            return
+        rows = sorted((*key, *known, at) for key, (known, at) in learnt.items())
+        names = ("channels", "phones", "reachable", "contacts", "instants")
+        try:
+            with self._database.begin() as connection:
+                connection.execute(text("SET LOCAL synchronous_commit = off"))  # a crash may forget it
+                connection.execute(text(_REMEMBER), dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        except SQLAlchemyError as error:
+            log.warning("numbers could not be remembered: %s", type(error).__name__)
+
+    def _note(self, key: tuple[str, str], found: tuple[KnownNumber, datetime]) -> None:
+        self._seen[key] = found
+        self._seen.move_to_end(key)
+        if len(self._seen) > _IN_MEMORY:
+            self._seen.popitem(last=False)

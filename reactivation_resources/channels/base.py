@@ -4,7 +4,7 @@ What to add here: the words all channels share. What to keep out: any one protoc
 and any rule (`reactivation_core`). A channel never retries a send and never decides whether one may happen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
@@ -196,12 +196,20 @@ class KnownNumber(NamedTuple):
 class NumberCache(Protocol):
     """Remembers which phones are on a channel. It may forget; a failure of its own is a number that is not known."""
 
+    def load(self, channel: str, phones: Collection[str]) -> None:
+        """Have at hand what is known of phones that will be asked about, all at once."""
+        ...
+
+    def store(self) -> None:
+        """Keep what has been learnt beyond this process, all at once."""
+        ...
+
     def recall(self, channel: str, phone: str) -> KnownNumber | None:
         """What is known of a phone, None when nothing or nothing fresh."""
         ...
 
     def remember(self, channel: str, phone: str, known: KnownNumber) -> None:
-        """Keep what the channel has just said of a phone."""
+        """Take note of what the channel has just said of a phone."""
         ...
 
 
@@ -220,6 +228,14 @@ class Channel(Protocol):
 
     def send(self, letter: Letter) -> SendOutcome:
         """Hand a letter to the channel once. Never raises for what the network or the channel does."""
+        ...
+
+    def get_ready(self, phones: Collection[str]) -> None:
+        """Told who is about to be written to: what is known of them can be looked up at once."""
+        ...
+
+    def settle_down(self) -> None:
+        """Told that some sends are over: what was learnt by them can be kept at once."""
         ...
 
     def parse_events(self, payload: Any) -> list[InboundEvent]:

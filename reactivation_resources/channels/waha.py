@@ -9,7 +9,7 @@ refusal is `Lost`. And a number in an error text means nothing by itself: "403" 
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,6 +78,16 @@ class Waha:
         self._wire.close()
 
     # ------------------------------------------------------------ out
+
+    def get_ready(self, phones: Collection[str]) -> None:
+        """See `Channel.get_ready`."""
+        if self._numbers is not None:
+            self._numbers.load(self.name, phones)
+
+    def settle_down(self) -> None:
+        """See `Channel.settle_down`."""
+        if self._numbers is not None:
+            self._numbers.store()
 
     def send(self, letter: Letter) -> SendOutcome:
         """See `Channel.send`. Writing to a number that is not on WhatsApp is a ban signal, so it is looked up first."""

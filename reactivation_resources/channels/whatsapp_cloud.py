@@ -10,7 +10,7 @@ Graph's, nobody knows, and the message is `Lost` until a status event brings our
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -97,6 +97,12 @@ class WhatsAppCloud:
         self._wire.close()
 
     # ------------------------------------------------------------ out
+
+    def get_ready(self, phones: Collection[str]) -> None:
+        """See `Channel.get_ready`. Graph takes any number, and tells of those that are not there later."""
+
+    def settle_down(self) -> None:
+        """See `Channel.settle_down`."""
 
     def send(self, letter: Letter) -> SendOutcome:
         """See `Channel.send`. A template that only the Marketing Messages API may send was certainly refused, and goes by that at once."""

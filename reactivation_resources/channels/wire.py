@@ -7,7 +7,9 @@ of its client.
 """
 
 import json
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,7 +25,6 @@ NOT_SENT = (
     httpx.LocalProtocolError,
 )
 """The connection could not be made or the request was refused by our own side: nothing left this machine."""
-_CONNECTIONS = 256
 
 
 class Wire:
@@ -45,12 +46,9 @@ class Wire:
             *headers.items(),
         ]
         self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
-        limits = httpx.Limits(
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=_CONNECTIONS if kept_s else 0,
-            keepalive_expiry=kept_s,
-        )
-        self._transport = httpx.HTTPTransport(limits=limits, trust_env=False)
+        self._limits = httpx.Limits(max_keepalive_connections=1 if kept_s else 0, keepalive_expiry=kept_s)
+        self._trust = ssl.create_default_context() if self._base.startswith("https:") else False
+        self._idle: list[httpx.HTTPTransport] = []
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
         """GET `path`. Raises httpx.HTTPError."""
@@ -62,7 +60,8 @@ class Wire:
 
     def close(self) -> None:
         """Close open connections."""
-        self._transport.close()
+        while self._idle:
+            self._idle.pop().close()
 
     def _call(self, method: str, path: str, content: bytes | None) -> httpx.Response:
         headers = self._headers
@@ -71,13 +70,27 @@ class Wire:
         request = httpx.Request(
             method, self._base + path, headers=headers, content=content, extensions=self._extensions
         )
-        response = self._transport.handle_request(request)
-        response.request = request
-        try:
-            response.read()
-        finally:
-            response.close()
+        with self._transport() as transport:
+            response = transport.handle_request(request)
+            response.request = request
+            try:
+                response.read()
+            finally:
+                response.close()
         return response
+
+    @contextmanager
+    def _transport(self) -> Iterator[httpx.HTTPTransport]:
+        """A transport that nobody else uses meanwhile: calls that share one spoil each other's connections now and then, and every such
+        answer would be lost."""
+        try:
+            transport = self._idle.pop()
+        except IndexError:
+            transport = httpx.HTTPTransport(verify=self._trust, limits=self._limits, trust_env=False)
+        try:
+            yield transport
+        finally:
+            self._idle.append(transport)
 
 
 def outage(error: httpx.HTTPError, whose: str) -> Rejected:

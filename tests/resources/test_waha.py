@@ -63,7 +63,10 @@ def test_a_number_is_looked_up_once_and_one_without_the_messenger_is_not_written
     for _ in range(3):
         send(waha)
     assert len(gateway.checked) == 1
-    send(again := Waha(gateway.url, numbers=KnownNumbers(database, clock)))  # another process remembers it too
+    waha.settle_down()
+    again = Waha(gateway.url, numbers=KnownNumbers(database, clock))  # another process remembers it too
+    again.get_ready([PHONE])
+    send(again)
     assert len(gateway.checked) == 1
     clock.advance_to(NOON + timedelta(days=31))
     send(again)
