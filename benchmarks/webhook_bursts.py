@@ -36,7 +36,7 @@ from reactivation_resources.embedded.servers import running_servers
 
 SECRET = "invented-app-secret"
 PATH = "/api/reactivation/webhooks/whatsapp/cloud"
-ACCOUNTS, BATCH, CALLERS = 40, 20, 6
+ACCOUNTS, BATCH, CALLERS = 40, 20, 4
 STEPS = ("sent", "delivered", "read")
 
 
@@ -155,7 +155,9 @@ def _campaigns(database: Database, events: int) -> None:
                     business_id=f"waba-{account}",
                 )
             )
-        ids = dict(connection.execute(text("SELECT company_id, account_id FROM channel_accounts")).tuples().all())
+        ids = {
+            row[0]: row[1] for row in connection.execute(text("SELECT company_id, account_id FROM channel_accounts"))
+        }
         messages = range(events // len(STEPS) + 1)
         connection.execute(
             insert(Client),

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
-from uuid import UUID
 
-from sqlalchemy import Connection, Row, Table, TextClause, select, text, update
+from sqlalchemy import Connection, Row, Table, TextClause, any_, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -274,18 +273,13 @@ def _hear_all(connection: Connection, heard: Iterable[tuple[Change, Row[Any]]]) 
         change.hear(ack.body, ack.occurred_at, message_id=ack.message_id, contact_id=ack.contact_id)
         done.append(ack.inbox_id)
     if done:
-        mark = update(INBOX).where(INBOX.c.inbox_id.in_(done))
+        mark = update(INBOX).where(among(INBOX.c.inbox_id, done))
         connection.execute(mark.values(processed_at=INBOX.c.received_at, error=None))
 
 
-def by_id(campaigns: Iterable[Row[Any]]) -> dict[UUID, Row[Any]]:
-    """Rows by campaign."""
-    return {campaign.campaign_id: campaign for campaign in campaigns}
-
-
-def accounts_of(campaigns: Collection[Row[Any]]) -> list[int]:
-    """The accounts of these campaigns."""
-    return sorted({campaign.account_id for campaign in campaigns if campaign.account_id is not None})
+def among(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Whether a column holds one of these values: one statement, however many there are."""
+    return column == any_(literal(list(values), postgresql.ARRAY(column.type)))
 
 
 def _between(at: datetime, earliest: datetime, latest: datetime) -> datetime:

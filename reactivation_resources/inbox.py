@@ -8,6 +8,7 @@ stored once and has its effect once.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError, IntegrityError
 
 from reactivation_core.campaign_states import Status
@@ -28,6 +28,7 @@ from reactivation_resources.campaign_moves import (
     INBOX,
     SETTLING_WINDOW,
     Change,
+    among,
     campaigns_for_update,
     change_of,
     lock_accounts,
@@ -36,7 +37,6 @@ from reactivation_resources.campaign_moves import (
 )
 from reactivation_resources.channels.base import InboundEvent
 from reactivation_resources.database.engine import Database
-from reactivation_resources.database.models import InboxMessage
 from reactivation_resources.send_outcomes import take_effect
 from reactivation_resources.suppressions import suppress
 from reactivation_resources.template_registry import apply_event
@@ -64,6 +64,17 @@ SELECT e.place, (
   ) known ORDER BY at DESC LIMIT 1) AS phone
 FROM unnest(CAST(:places AS int[]), CAST(:accounts AS bigint[]), CAST(:contacts AS text[]), CAST(:quoted AS text[]))
   AS e(place, account, contact, quoted)
+"""
+# Duplicates, of this very call too, are left out.
+_STORE = """
+INSERT INTO inbox (channel, event_key, kind, account_id, company_id, contact_id, phone, quoted_message_id, message_id, body, payload,
+                   occurred_at, received_at, processed_at, error)
+SELECT * FROM unnest(
+  CAST(:channel AS text[]), CAST(:event_key AS text[]), CAST(:kind AS text[]), CAST(:account_id AS bigint[]), CAST(:company_id AS bigint[]),
+  CAST(:contact_id AS text[]), CAST(:phone AS text[]), CAST(:quoted_message_id AS text[]), CAST(:message_id AS text[]),
+  CAST(:body AS text[]), CAST(:payload AS jsonb[]), CAST(:occurred_at AS timestamptz[]), CAST(:received_at AS timestamptz[]),
+  CAST(:processed_at AS timestamptz[]), CAST(:error AS text[]))
+ON CONFLICT DO NOTHING RETURNING event_key, inbox_id
 """
 _OUTSTANDING = """
 SELECT DISTINCT account_id FROM reactivation_campaigns
@@ -171,8 +182,9 @@ def _file(
         return []
     known = _with_phones(connection, list(unique.values()), accounts)
     rows = {event.key: _row(channel, event, accounts, received_at) for event in known}
-    statement = insert(InboxMessage).on_conflict_do_nothing().returning(InboxMessage.event_key, InboxMessage.inbox_id)
-    ids = {row.event_key: row.inbox_id for row in connection.execute(statement, list(rows.values()))}
+    columns = {name: [row[name] for row in rows.values()] for name in next(iter(rows.values()))}
+    columns["payload"] = [json.dumps(payload) for payload in columns["payload"]]
+    ids = {row.event_key: row.inbox_id for row in connection.execute(text(_STORE), columns)}
     return [_Filed(ids[event.key], event, tuple(accounts.about(event))) for event in known if event.key in ids]
 
 
@@ -342,7 +354,7 @@ class _Effects:
     def _note(self, filed: Sequence[_Filed], **values: Any) -> None:
         if filed:
             ids = [one.inbox_id for one in filed]
-            self._connection.execute(INBOX.update().where(INBOX.c.inbox_id.in_(ids)).values(**values))
+            self._connection.execute(INBOX.update().where(among(INBOX.c.inbox_id, ids)).values(**values))
 
 
 class _Campaigns:
@@ -360,7 +372,9 @@ class _Campaigns:
         ours = [one.event.campaign_id for one in acks if one.event.campaign_id is not None]
         if not acks:
             return cls(())
-        wanted = or_(CAMPAIGNS.c.provider_message_id.in_(messages), CAMPAIGNS.c.campaign_id.in_(ours))
+        wanted = among(CAMPAIGNS.c.provider_message_id, messages)
+        if ours:
+            wanted = or_(wanted, among(CAMPAIGNS.c.campaign_id, ours))
         return cls(campaigns_for_update(connection, wanted))
 
     def knows(self, one: _Filed) -> bool:

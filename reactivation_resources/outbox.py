@@ -23,6 +23,7 @@ from reactivation_core.campaign_states import Event, Status
 from reactivation_resources.campaign_moves import (
     CAMPAIGNS,
     Change,
+    among,
     campaigns_for_update,
     change_of,
     lock_accounts,
@@ -306,7 +307,7 @@ class Outbox:
             lock_accounts(connection, (cleared.claim.account_id for cleared, _ in answers))
             now = self.clock.now()
             rows = campaigns_for_update(
-                connection, CAMPAIGNS.c.campaign_id.in_([cleared.claim.campaign_id for cleared, _ in answers])
+                connection, among(CAMPAIGNS.c.campaign_id, [cleared.claim.campaign_id for cleared, _ in answers])
             )
             changes = {row.campaign_id: change_of(row) for row in rows}
             told = [
@@ -362,7 +363,7 @@ class Outbox:
             now = self.clock.now()
             campaigns = campaigns_for_update(
                 connection,
-                CAMPAIGNS.c.account_id.in_(account_ids) if account_ids else CAMPAIGNS.c.account_id.is_(None),
+                among(CAMPAIGNS.c.account_id, account_ids) if account_ids else CAMPAIGNS.c.account_id.is_(None),
                 CAMPAIGNS.c.status.in_([Status.PLANNED, Status.CLAIMED, Status.SENDING]),
                 or_(CAMPAIGNS.c.lease_until <= now, CAMPAIGNS.c.expires_at <= now),
             )
@@ -457,7 +458,7 @@ def _mine(connection: Connection, claims: Sequence[Claim], now: datetime) -> dic
     owners = {claim.campaign_id: claim.owner for claim in claims}
     rows = campaigns_for_update(
         connection,
-        CAMPAIGNS.c.campaign_id.in_(list(owners)),
+        among(CAMPAIGNS.c.campaign_id, list(owners)),
         CAMPAIGNS.c.status == Status.CLAIMED,
         CAMPAIGNS.c.lease_until > now,
     )
