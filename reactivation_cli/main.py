@@ -217,6 +217,45 @@ def up(demo: Demo = False) -> None:
     raise typer.Exit(start(_settings(demo)))
 
 
+templates = typer.Typer(help="WhatsApp's message templates.", no_args_is_help=True)
+app.add_typer(templates, name="templates")
+
+
+@templates.command("list")
+def templates_list() -> None:
+    """Show what WhatsApp keeps for our businesses, and why a template is not sent."""
+    from reactivation_cli.templates import show
+
+    show(_settings())
+
+
+@templates.command("lint")
+def templates_lint() -> None:
+    """Hold our own templates against WhatsApp's rules. The exit status is 1 when one breaks them."""
+    from reactivation_cli.templates import check
+
+    raise typer.Exit(0 if check() else 1)
+
+
+@templates.command("sync")
+def templates_sync() -> None:
+    """Read the templates of every business now; otherwise it happens every hour. The exit status is 1 when one could not be read."""
+    from reactivation_cli.templates import bring_up_to_date
+
+    raise typer.Exit(0 if bring_up_to_date(_settings()) else 1)
+
+
+@templates.command("submit")
+def templates_submit(
+    business: Annotated[str, typer.Argument(help="The business account's id at WhatsApp.")],
+    language: Annotated[str, typer.Option(help="ru or en.")] = "ru",
+) -> None:
+    """Hand in our templates that a business does not have yet."""
+    from reactivation_cli.templates import submit
+
+    raise typer.Exit(0 if submit(_settings(), business, language) else 1)
+
+
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

@@ -16,6 +16,7 @@ from reactivation_resources.campaign_log import CampaignLog
 from reactivation_resources.channels.base import Channel
 from reactivation_resources.channels.waha import Waha
 from reactivation_resources.channels.whatsapp_cloud import WhatsAppCloud
+from reactivation_resources.channels.whatsapp_templates import WhatsAppTemplates
 from reactivation_resources.clock import Clock, SystemClock, is_loopback, refuse_outside_world
 from reactivation_resources.context_sync import ContextSync
 from reactivation_resources.database.engine import Database
@@ -152,6 +153,12 @@ class Platform:
         return Telegram(settings.reactivation_alert_telegram_url, token, chat) if token and chat else None
 
     @cached_property
+    def whatsapp_templates(self) -> WhatsAppTemplates | None:
+        """The templates at WhatsApp's Cloud API; None when that is not configured."""
+        token = _secret(self.settings.whatsapp_access_token)
+        return WhatsAppTemplates(self.settings.whatsapp_base_url, token) if token is not None else None
+
+    @cached_property
     def channels(self) -> dict[str, Channel]:
         """Configured channels by name; without one, nothing can be sent."""
         settings = self.settings
@@ -177,8 +184,9 @@ class Platform:
         opened = self.__dict__
         if "crm" in opened:
             self.crm.close()
-        if opened.get("telegram") is not None:
-            opened["telegram"].close()
+        for name in ("telegram", "whatsapp_templates"):
+            if opened.get(name) is not None:
+                opened[name].close()
         for channel in self.channels.values() if "channels" in opened else ():
             channel.close()
         if "database" in opened:

@@ -6,10 +6,10 @@ the messenger is asked (`channels/whatsapp_templates.py`).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from reactivation_core.channel_errors import TemplateEffect
@@ -21,6 +21,10 @@ from reactivation_resources.database.models import MessageTemplate
 TEMPLATES = cast("Table", MessageTemplate.__table__)
 APPROVED = "APPROVED"
 _EFFECTS: Mapping[TemplateEffect, str] = {"pause": "PAUSED", "disable": "DISABLED"}
+
+
+class TemplatesError(RuntimeError):
+    """The templates could not be asked for, or one was not taken; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +167,31 @@ def _update(connection: Connection, business_id: str, name: str, language: str, 
 # ---------------------------------------------------------------- asking the messenger
 
 ListTemplates = Callable[[str], tuple[list[Kept], list[str]]]
-"""Given a business, its templates and the words about those that could not be read; raises ChannelError when it cannot be asked."""
+"""Given a business, its templates and the words about those that could not be read; raises TemplatesError when it cannot be asked."""
 
 
 def sync(database: Database, business_id: str, ask: ListTemplates, now: datetime) -> Synced:
     """Bring the registry of a business up to date."""
     kept, unreadable = ask(business_id)
     return replace(store(database, business_id, kept, now), unreadable=tuple(unreadable))
+
+
+_BUSINESSES = """
+SELECT a.business_id FROM channel_accounts a JOIN reactivation_settings s USING (company_id)
+WHERE a.channel = 'whatsapp_cloud' AND a.business_id IS NOT NULL AND s.enabled
+GROUP BY 1 HAVING coalesce((SELECT max(t.synced_at) FROM message_templates t WHERE t.business_id = a.business_id), '-infinity') <= :since
+ORDER BY 1
+"""
+
+
+def sync_all(database: Database, ask: ListTemplates, now: datetime, older_than: timedelta) -> dict[str, Synced | str]:
+    """Bring every business up to date that has not been looked at for so long. One that cannot be asked about is told by its trouble."""
+    with database.begin() as connection:
+        businesses = list(connection.execute(text(_BUSINESSES), {"since": now - older_than}).scalars())
+    found: dict[str, Synced | str] = {}
+    for business_id in businesses:
+        try:
+            found[business_id] = sync(database, business_id, ask, now)
+        except TemplatesError as error:
+            found[business_id] = str(error)
+    return found

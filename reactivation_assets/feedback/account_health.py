@@ -1,5 +1,6 @@
 """`account_health`: what every sending number may send, what it has sent, and why some may not."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,9 +12,11 @@ from reactivation_assets.resources import PlatformParam
 from reactivation_resources.account_watch import health_frame, poll_accounts, refresh_health
 from reactivation_resources.alerts import Told, tell
 from reactivation_resources.platform import Platform
+from reactivation_resources.template_registry import Synced, sync_all
 
 WITHIN_LIMITS, ALL_MAY_SEND = "within_limits", "all_may_send"
 _BARS = 30
+_TEMPLATES_EVERY = timedelta(hours=1)
 
 
 @dg.asset(
@@ -34,7 +37,8 @@ _BARS = 30
     ],
 )
 def account_health(platform: PlatformParam) -> dg.MaterializeResult:
-    """Asks the channels about their numbers, recounts the spam scores, tells people what waits to be told, and shows where all numbers stand.
+    """Asks the channels about their numbers and templates, recounts the spam scores, tells people what they must see, and shows where all
+    numbers stand.
 
     Not partitioned: it is what is true now. What was true before stands in the history (`account_events`).
     """
@@ -43,6 +47,7 @@ def account_health(platform: PlatformParam) -> dg.MaterializeResult:
     now = platform.clock.now()
     polled = poll_accounts(platform.database, platform.channels, now)
     refresh_health(platform.database, now)
+    templates = _sync_templates(platform)
     told = _tell(platform)
     frame = health_frame(platform.database, now, platform.caps)
     contract = CONTRACTS["account_health"]
@@ -62,6 +67,8 @@ def account_health(platform: PlatformParam) -> dg.MaterializeResult:
             "asked": polled.asked,
             "working": polled.working,
             "signals": dict(polled.signals),
+            "templates usable": sum(one.usable for one in templates.values() if not isinstance(one, str)),
+            "templates not read": {business: one for business, one in templates.items() if isinstance(one, str)},
             "alerts told": told.told,
             "alerts waiting": told.waiting,
             "states": counts_table(frame, "state", "level", "refusal"),
@@ -96,6 +103,12 @@ def _tell(platform: Platform) -> Told:
     if platform.telegram is None:
         return Told()
     return tell(platform.database, platform.telegram, platform.clock.now())
+
+
+def _sync_templates(platform: Platform) -> dict[str, Synced | str]:
+    if platform.whatsapp_templates is None:
+        return {}
+    return sync_all(platform.database, platform.whatsapp_templates.list, platform.clock.now(), _TEMPLATES_EVERY)
 
 
 def _warning(name: str, offenders: pl.DataFrame, what: str) -> dg.AssetCheckResult:

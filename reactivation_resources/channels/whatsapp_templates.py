@@ -11,14 +11,10 @@ import httpx
 from reactivation_core.channel_errors import cloud_consequence
 from reactivation_core.whatsapp_templates import EXAMPLES, Template
 from reactivation_resources.channels.wire import Wire, json_object
-from reactivation_resources.template_registry import Kept
+from reactivation_resources.template_registry import Kept, TemplatesError
 
 PAGE = 100
 _FIELDS = "id,name,language,status,category,components,parameter_format,quality_score,rejected_reason"
-
-
-class TemplatesError(RuntimeError):
-    """The templates could not be asked for, or one was not taken; the message says why."""
 
 
 class WhatsAppTemplates:

@@ -16,7 +16,8 @@ from reactivation_core.channel_errors import CLOUD_ERRORS, cloud_consequence
 from reactivation_core.whatsapp_templates import own_frames
 from reactivation_resources.channels.base import Accepted, Letter, Lost, Rejected, SendOutcome, TemplateCall
 from reactivation_resources.channels.whatsapp_cloud import WhatsAppCloud
-from reactivation_resources.channels.whatsapp_templates import TemplatesError, WhatsAppTemplates
+from reactivation_resources.channels.whatsapp_templates import WhatsAppTemplates
+from reactivation_resources.template_registry import TemplatesError
 from reactivation_sandbox.process import Town, running_town
 
 CAMPAIGN = UUID("12345678-1234-5678-1234-567812345678")
