@@ -366,6 +366,9 @@ class Control:
                 return as_json({"error": str(error)}, 400)
         self.world.variants.restore()
         self.postman.kept.clear()
+        self.postman.answered.clear()
+        for held in (self.gateway.timelocked, self.gateway.capped, self.graph.cards, self.graph.shelf.rows):
+            held.clear()
         self.postman.listen()
         self.gate().forget()
         return as_json({"now": self.town.now.isoformat()})

@@ -155,3 +155,93 @@ class ACampaign(RuleBasedStateMachine):
 
 
 TestACampaign = ACampaign.TestCase
+
+
+class AgainstAModel(RuleBasedStateMachine):
+    """The table of transitions against a model that knows no table: it keeps what has happened and says what must follow.
+
+    The model: a message left the house or it did not, the channel's strongest word on it, how often it was tried, and who holds it.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.status = Status.PLANNED
+        self.over = None  # called off or expired before it left
+        self.held = False  # a dispatcher has it
+        self.out = False  # its request may have left and nothing certain is known
+        self.lost = False  # nobody waits for its answer any more
+        self.words = set()  # what the channel has said
+        self.tries = 0
+
+    def expected(self):
+        if self.words:
+            strongest = max(self.words, key=[Event.ACCEPTED, Event.FAILED, Event.DELIVERED, Event.READ].index)
+            return Status(strongest.value)
+        if self.over is not None:
+            return self.over
+        if self.out:
+            return Status.UNKNOWN if self.lost else Status.SENDING
+        return Status.CLAIMED if self.held else Status.PLANNED
+
+    def happen(self, event, *, allowed):
+        tries = self.tries + (event is Event.SEND)
+        if not allowed:
+            with pytest.raises(IllegalTransition):
+                advance(self.status, event, tries=tries)
+            return False
+        self.status = advance(self.status, event, tries=tries)
+        return True
+
+    def waits(self):
+        return not (self.words or self.over or self.out)
+
+    @rule()
+    def claim(self):
+        if self.happen(Event.CLAIM, allowed=self.waits() and not self.held):
+            self.held = True
+
+    @rule()
+    def release(self):
+        if self.happen(Event.RELEASE, allowed=self.waits() and self.held):
+            self.held = False
+
+    @rule()
+    def send(self):
+        if self.happen(Event.SEND, allowed=self.waits() and self.held):
+            self.held, self.out, self.lost = False, True, False
+            self.tries += 1
+
+    @rule(event=st.sampled_from([Event.CANCEL, Event.EXPIRE]))
+    def end(self, event):
+        if self.happen(event, allowed=self.waits()):
+            self.held, self.over = False, Status.CANCELLED if event is Event.CANCEL else Status.EXPIRED
+
+    @rule()
+    def lose_the_answer(self):
+        if self.happen(Event.ANSWER_LOST, allowed=self.out or bool(self.words)) and not self.words:
+            self.lost = True
+
+    @rule()
+    def be_refused_for_now(self):
+        if not self.happen(Event.RETRYABLE_FAILURE, allowed=self.out or bool(self.words)) or self.words:
+            return
+        if self.lost or self.tries > MAX_RETRIES:
+            self.words.add(Event.FAILED)
+        else:
+            self.out = False
+
+    @rule(word=st.sampled_from(REPORTS))
+    def hear(self, word):
+        if not self.happen(word, allowed=self.out or bool(self.words) or self.tries > 0):
+            return
+        waiting_again = not self.out and not self.words
+        if waiting_again and (self.over is not None or word is Event.FAILED):
+            return  # a late word on a try that is over
+        self.words.add(word)
+
+    @invariant()
+    def they_agree(self):
+        assert self.status == self.expected()
+
+
+TestAgainstAModel = AgainstAModel.TestCase
