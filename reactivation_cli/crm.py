@@ -15,7 +15,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from reactivation_cli.console import fail, print_json, progress_bar, stderr
-from reactivation_core.channel_policy import RISKS
+from reactivation_core.channel_policy import RISKS, company_objection
 from reactivation_resources import crm_sync
 from reactivation_resources.crm_hints import sync_hinted
 from reactivation_resources.crm_sync import SyncReport
@@ -36,13 +36,15 @@ _LATER = "Look at the network and at YCLIENTS_BASE_URL, or try again later."
 _STATUS = re.compile(r"HTTP (\d{3})")
 
 _SALON = """
-SELECT c.title, c.crm_source, c.crm_status, s.enabled, a.session,
+SELECT c.title, c.crm_source, c.crm_status, s.enabled, a.session, c.country, c.accepted_risks,
+       (SELECT x.session FROM channel_accounts x WHERE x.company_id = c.company_id AND x.channel = 'whatsapp_cloud') AS cloud,
        (SELECT count(*) FROM clients x WHERE x.company_id = c.company_id AND NOT x.deleted) AS clients,
        (SELECT count(DISTINCT record_id) FROM record_lines x WHERE x.company_id = c.company_id AND NOT x.deleted) AS records,
        (SELECT count(*) FROM services x WHERE x.company_id = c.company_id AND x.active) AS services,
        (SELECT count(*) FROM staff x WHERE x.company_id = c.company_id AND x.active) AS staff,
        (SELECT count(*) FROM service_reactivation_rules x WHERE x.company_id = c.company_id AND x.active) AS rules
-FROM companies c LEFT JOIN reactivation_settings s USING (company_id) LEFT JOIN channel_accounts a USING (company_id)
+FROM companies c LEFT JOIN reactivation_settings s USING (company_id)
+LEFT JOIN channel_accounts a ON a.company_id = c.company_id AND a.channel = 'waha'
 WHERE c.company_id = :company
 """
 
@@ -57,6 +59,7 @@ def connect(
     enabled: bool,
     webhook_url: str | None,
     accepted_risks: Sequence[str] = (),
+    cloud: tuple[str, str] | None = None,
 ) -> None:
     """Connect a salon, load two years of it, give it rules and, with `webhook_url`, our address among its webhooks."""
     for risk in accepted_risks:
@@ -78,6 +81,7 @@ def connect(
                     session=session,
                     enabled=enabled,
                     accepted_risks=accepted_risks,
+                    cloud=cloud,
                 )
             )
         with progress_bar() as bar:
@@ -187,6 +191,8 @@ def _print_salon(
     table.add_row("rules", f"{salon.rules:,} ({rules:,} new)")
     table.add_row("rejected cards", f"{report.rejected:,}")
     table.add_row("sending number", f"session {salon.session}" if salon.session else "none")
+    if salon.cloud:
+        table.add_row("used first", f"Cloud API number {salon.cloud}")
     table.add_row("webhooks", webhooks)
     table.add_row("reactivation", "on" if salon.enabled else "off")
     table.add_row("calls to the CRM", f"{report.calls.total():,}")
@@ -203,6 +209,9 @@ def _print_salon(
         steps.insert(
             0, "With --webhook-url https://HOST the CRM tells of new bookings within a minute instead of an hour."
         )
+    if company_objection("waha", salon.country, salon.accepted_risks) == "risk_not_accepted":
+        risks = "; ".join(f"{name}: {words}" for name, words in RISKS.items())
+        steps.append(f"Nothing is sent until the owner takes a risk upon himself: --accept-risk NAME ({risks}).")
     if not salon.enabled:
         steps.append("Nothing is sent yet: the same command with --enable turns the salon on.")
     for step in steps:

@@ -143,10 +143,16 @@ def connect(
             help="A channel policy whose risk the owner takes upon himself, such as whatsapp_ru; may be repeated."
         ),
     ] = None,
+    cloud_number: Annotated[
+        str | None, typer.Option(help="The id of its number at WhatsApp's Cloud API, which is then used first.")
+    ] = None,
+    cloud_business: Annotated[str | None, typer.Option(help="The id of that number's business account.")] = None,
 ) -> None:
     """Connect a salon of the CRM: its card, two years of its journal, rules, webhook. Once more changes nothing."""
     from reactivation_cli.crm import connect as connect_salon
 
+    if (cloud_number is None) != (cloud_business is None):
+        fail("--cloud-number and --cloud-business go together: templates belong to the business")
     connect_salon(
         _settings(),
         company,
@@ -156,6 +162,7 @@ def connect(
         enabled=enable,
         webhook_url=webhook_url,
         accepted_risks=accept_risk or [],
+        cloud=(cloud_number, cloud_business) if cloud_number and cloud_business else None,
     )
 
 

@@ -31,6 +31,11 @@ _RISKS = """
 UPDATE companies SET accepted_risks = ARRAY(SELECT DISTINCT unnest(accepted_risks || CAST(:risks AS text[])) ORDER BY 1)
 WHERE company_id = :company
 """
+_CLOUD = """
+INSERT INTO channel_accounts (company_id, channel, session, phone, business_id, preference)
+VALUES (:company, 'whatsapp_cloud', :number, :phone, :business, -1)
+ON CONFLICT (company_id, channel) DO UPDATE SET session = excluded.session, business_id = excluded.business_id
+"""
 _RULE = """
 INSERT INTO service_reactivation_rules (company_id, service_id, default_interval) VALUES (:company, :service, :interval)
 ON CONFLICT (company_id, service_id) DO NOTHING
@@ -47,12 +52,14 @@ async def connect_company(
     session: str,
     enabled: bool,
     accepted_risks: Sequence[str] = (),
+    cloud: tuple[str, str] | None = None,
 ) -> None:
     """Store the company as the CRM knows it, its settings and its sending number.
 
     Connecting it again changes nothing, but a company that had removed our application is mirrored again, and `enabled` turns it on.
     `consent_basis` says on what ground clients may be written to; `session` names the number at the gateway; `accepted_risks` are added to
-    those that the owner has taken upon himself. Raises CrmError when the CRM
+    those that the owner has taken upon himself; `cloud` are the ids of
+    a number at WhatsApp's Cloud API and of its business, which is then used first. Raises CrmError when the CRM
     does not answer, ValueError for a zone, country or currency that cannot be read from its card.
     """
     card = await crm.company(company_id)
@@ -76,6 +83,8 @@ async def connect_company(
         "session": session,
         "enabled": enabled,
         "risks": sorted(accepted_risks),
+        "number": cloud[0] if cloud else None,
+        "business": cloud[1] if cloud else None,
     }
     await run_sync(_store_company, database, parameters)
 
@@ -93,6 +102,8 @@ def _store_company(database: Database, parameters: dict[str, Any]) -> None:
             ),
             parameters,
         )
+        if parameters["number"] is not None:
+            connection.execute(text(_CLOUD), parameters)
 
 
 def write_default_rules(database: Database, company_id: int) -> int:

@@ -266,3 +266,24 @@ def test_the_check_up_says_whether_the_crm_can_tell_of_changes(settings: Setting
     warning, heard = found()
     assert warning == ("warning", "events came in the last week of company 5, unknown here")
     assert heard[1].startswith("YCLIENTS_WEBHOOK_SECRET is set; last heard 20")
+
+
+def test_a_number_at_the_cloud_api_is_used_first_and_a_risk_is_accepted(
+    settings: Settings, platform: Platform, company: int
+) -> None:
+    connect(settings, company, cloud=("106540352242922", "102290129340398"), accepted_risks=["whatsapp_ru"])
+    connect(settings, company)  # once more changes nothing
+    with platform.database.begin() as connection:
+        query = "SELECT channel, session, business_id FROM channel_accounts ORDER BY preference"
+        accounts = [tuple(row) for row in connection.execute(text(query))]
+        risks = connection.execute(text("SELECT accepted_risks FROM companies")).scalar_one()
+    assert accounts == [("whatsapp_cloud", "106540352242922", "102290129340398"), ("waha", "salon-1", None)]
+    assert risks == ["whatsapp_ru"]
+
+
+def test_a_risk_that_is_none_is_refused_by_name(
+    settings: Settings, company: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        connect(settings, company, accepted_risks=["moon"])
+    assert "--accept-risk moon" in capsys.readouterr().err
