@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 GROUPS = {
     **dict.fromkeys(DAY, "daily"),
     **dict.fromkeys(FEEDBACK, "feedback"),
+    "account_health": "feedback",
     **dict.fromkeys(INTERVALS, "intervals"),
     **dict.fromkeys(MIRROR, "mirror"),
 }
