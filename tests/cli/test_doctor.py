@@ -109,7 +109,7 @@ def test_a_whole_check_up_of_a_healthy_platform_finds_no_failure(
     }  # fmt: skip
     assert found["crm"][1] == f"answers and takes the token (company {company})"
     assert found["dagster daemon"][0] == "warning"
-    assert "16 assets, 4 schedules, 3 sensors" in found["code location"][1]
+    assert "17 assets, 5 schedules, 4 sensors" in found["code location"][1]
     assert found["daily run"][1].startswith("not materialized for ")
     printed = json.dumps([finding.as_json() for finding in findings])
     for secret in (town.partner, town.user, town.api_key, town.hmac_key, make_url(database_url).password, PHONES[0]):
