@@ -29,6 +29,13 @@ Day = Annotated[
 ]
 
 
+Language = Annotated[Literal["ru", "en"], typer.Option(help="Language of the samples.")]
+Stage = Annotated[Literal["gentle", "offer", "win_back"] | None, typer.Option(help="Samples of this stage only.")]
+Tone = Annotated[Literal["friendly", "professional", "casual"] | None, typer.Option(help="Samples in this tone only.")]
+Business = Annotated[
+    Literal["beauty", "barbershop", "dental", "fitness", "other"] | None,
+    typer.Option(help="Samples of this kind of business only."),
+]
 Demo = Annotated[bool, typer.Option("--demo", help="Look at the demo's town instead.")]
 
 
@@ -51,6 +58,36 @@ def migrate() -> None:
         before, head = pending_revision(urls.database_url)
         upgrade(urls.database_url)
     stderr.print(f"schema: {before or 'empty'} -> {head}")
+
+
+@app.command()
+def messages(
+    sample: Annotated[bool, typer.Option("--sample", help="Print final texts for people to read.")] = False,
+    language: Language = "ru",
+    business: Business = None,
+    stage: Stage = None,
+    tone: Tone = None,
+    by_model: Annotated[
+        bool, typer.Option("--model", help="Have the model write the samples; it costs what it costs.")
+    ] = False,
+    lint: Annotated[
+        list[Path] | None, typer.Option("--lint", help="Check a file of texts (…ru.txt or …en.txt); may be repeated.")
+    ] = None,
+    company: Annotated[int | None, typer.Option(help="Show what a client of this company would be written…")] = None,
+    client: Annotated[int | None, typer.Option(help="…this client.")] = None,
+) -> None:
+    """Read messages before clients do: samples, one client's, or a check of the files they come from."""
+    from reactivation_cli import messages as shown
+
+    if lint:
+        if not shown.check(lint):
+            raise typer.Exit(1)
+    elif company is not None and client is not None:
+        shown.preview(_settings(), company, client)
+    elif sample:
+        shown.gallery(_settings() if by_model else None, language, business, stage, tone)
+    else:
+        fail("say what to show: --sample, --lint FILE, or --company C --client K")
 
 
 @app.command("import")

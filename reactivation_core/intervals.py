@@ -112,6 +112,17 @@ def find_seed(title: str) -> Seed | None:
     return max(fitting, key=lambda seed: (len(seed.words), seed.days), default=None)
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """An interval that somebody thinks right for a service: days, how sure (0 to 1), and why."""
+
+    company_id: int
+    service_id: int
+    days: int
+    confidence: float
+    reasoning: str
+
+
 def suggestion_range(title: str) -> tuple[int, int]:
     """The least and the most days a suggested interval for a service called `title` may have: its seed's usual range, if one fits."""
     seed = find_seed(title)

@@ -11,8 +11,8 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from reactivation_core.morphology import lemmas
 from reactivation_core.reply_dates import MONTHS, SEASONS, WEEKDAYS
 from reactivation_core.reply_words import normalise, words_of
 
@@ -155,29 +155,6 @@ class Token:
     kind: str
     text: str
     lemmas: frozenset[str] = frozenset()
-
-
-@functools.cache
-def _dictionary() -> Any:
-    """Load the Russian dictionary once, on first use (about 0.15 s)."""
-    import pymorphy3
-
-    return pymorphy3.MorphAnalyzer()
-
-
-@functools.lru_cache(maxsize=20_000)
-def lemmas(word: str) -> frozenset[str]:
-    """Return the possible dictionary forms of a normalised word; a word of another language is its own lemma."""
-    if not "а" <= word[0] <= "я":
-        return frozenset({word})
-    return frozenset(parse.normal_form.replace("ё", "е") for parse in _dictionary().parse(word))
-
-
-@functools.lru_cache(maxsize=20_000)
-def is_first_name(word: str) -> bool:
-    """Tell whether the dictionary knows a Russian word as somebody's first name in the nominative ("Анна", not "Иванова")."""
-    plain = word.lower()
-    return "а" <= plain[0] <= "я" and any({"Name", "nomn"} in parse.tag for parse in _dictionary().parse(plain))
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -14,9 +14,39 @@ _ENGLISH_MONTHS = (
 )  # fmt: skip
 _ENGLISH_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# Below four weeks people count days, below ten weeks weeks, then months.
-_WEEKS_FROM, _MONTHS_FROM = 28, 70
-_DAYS_IN_MONTH = 30.44
+# Landmarks of time as people tell it: days, the words that fit before "назад" and after "уже", their genitive after "больше".
+_AGO: tuple[tuple[float, str, str], ...] = (
+    (14, "две недели", "двух недель"),
+    (21, "три недели", "трёх недель"),
+    (30.4, "месяц", "месяца"),
+    (45.7, "полтора месяца", "полутора месяцев"),
+    (60.9, "два месяца", "двух месяцев"),
+    (91.3, "три месяца", "трёх месяцев"),
+    (121.8, "четыре месяца", "четырёх месяцев"),
+    (152.2, "пять месяцев", "пяти месяцев"),
+    (182.6, "полгода", "полугода"),
+    (213.1, "семь месяцев", "семи месяцев"),
+    (243.5, "восемь месяцев", "восьми месяцев"),
+    (273.9, "девять месяцев", "девяти месяцев"),
+    (304.4, "десять месяцев", "десяти месяцев"),
+    (334.8, "одиннадцать месяцев", "одиннадцати месяцев"),
+    (365.2, "год", "года"),
+    (547.9, "полтора года", "полутора лет"),
+    (730.5, "два года", "двух лет"),
+    (1095.7, "три года", "трёх лет"),
+    (1461.0, "четыре года", "четырёх лет"),
+    (1826.2, "пять лет", "пяти лет"),
+)
+_ENGLISH_AGO = (
+    "two weeks", "three weeks", "a month", "a month and a half", "two months", "three months", "four months", "five months",
+    "half a year", "seven months", "eight months", "nine months", "ten months", "eleven months", "a year", "a year and a half",
+    "two years", "three years", "four years", "five years",
+)  # fmt: skip
+_COUNTED_BELOW = 12  # fewer days are counted
+_EXACT_WITHIN, _EXACT_DAYS = (
+    0.05,
+    (2, 9),
+)  # of a landmark, in days at least and most: further off it is "almost" or "more than"
 
 
 def plural(count: int, one: str, few: str, many: str) -> str:
@@ -33,35 +63,46 @@ def counted(count: int, one: str, few: str, many: str) -> str:
 
 
 def days_phrase(days: int) -> str:
-    """Return how long ago as people say it, in a form that fits before "назад": "15 дней", "5 недель", "3 месяца".
+    """Return how long ago as people say it: "9 дней", "три недели", "почти два месяца", "больше полугода".
+
+    The words fit before "назад" and after "прошло" and "уже": none of them ends differently in the two places.
 
     Raises:
         ValueError: If `days` is negative.
     """
-    if days < 0:
-        raise ValueError("days must not be negative")
-    if days < _WEEKS_FROM:
+    if _is_counted(days):
         return counted(days, "день", "дня", "дней")
-    if days < _MONTHS_FROM:
-        return counted(days // 7, "неделя", "недели", "недель")
-    return counted(round(days / _DAYS_IN_MONTH), "месяц", "месяца", "месяцев")
+    number, side = _landmark(days)
+    _, words, after_more = _AGO[number]
+    return f"больше {after_more}" if side > 0 else f"почти {words}" if side < 0 else words
 
 
 def english_days_phrase(days: int) -> str:
-    """Return how long ago in English: "15 days", "5 weeks", "3 months".
+    """Return how long ago in English, fit before "ago" and after "it has been": "9 days", "almost two months", "more than a year".
 
     Raises:
         ValueError: If `days` is negative.
     """
+    if _is_counted(days):
+        return "1 day" if days == 1 else f"{days} days"
+    number, side = _landmark(days)
+    words = _ENGLISH_AGO[number]
+    return f"more than {words}" if side > 0 else f"almost {words}" if side < 0 else words
+
+
+def _is_counted(days: int) -> bool:
     if days < 0:
         raise ValueError("days must not be negative")
-    if days < _WEEKS_FROM:
-        count, noun = days, "day"
-    elif days < _MONTHS_FROM:
-        count, noun = days // 7, "week"
-    else:
-        count, noun = round(days / _DAYS_IN_MONTH), "month"
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return days < _COUNTED_BELOW
+
+
+def _landmark(days: int) -> tuple[int, int]:
+    """Return which landmark is the nearest, and whether the days are at it (0), short of it (-1) or past it (1)."""
+    number = min(range(len(_AGO)), key=lambda one: abs(_AGO[one][0] - days))
+    beyond = days - _AGO[number][0]
+    least, most = _EXACT_DAYS
+    exact = abs(beyond) <= min(max(least, _EXACT_WITHIN * _AGO[number][0]), most)
+    return number, 0 if exact else 1 if beyond > 0 else -1
 
 
 def when(local: datetime) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reactivation_core.messages import MessageFacts, fact_phrases
+from reactivation_core.message_facts import MessageFacts
+from reactivation_core.messages import fact_phrases
 
 PARTS: Final = ("slots", "discount", "name", "service", "staff", "days_phrase", "salon")
 """The parts of a text by name, the most valuable first: of two templates that fit, the one with the more valuable parts says more."""

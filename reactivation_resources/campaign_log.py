@@ -60,13 +60,18 @@ _SENT_SCHEMA: FrameSchema = {
 
 _TEXTS = """
 SELECT campaign_id::text, company_id, client_id, stage, tone, text_source AS source, template_id, text_template,
-       char_length(message_text)::int AS characters, 1 AS attempts, (message_cost * 100)::bigint AS cost_minor
+       char_length(message_text)::int AS characters, coalesce((writing->>'answers')::int, 0) AS attempts,
+       (message_cost * 100)::bigint AS cost_minor, writing->>'model' AS model, writing->>'prompt_version' AS prompt_version,
+       writing->>'fallback' AS fallback, coalesce((writing->>'requests')::int, 0) AS requests,
+       coalesce((writing->>'input_tokens')::bigint, 0) AS input_tokens, coalesce((writing->>'output_tokens')::bigint, 0) AS output_tokens,
+       coalesce((writing->>'cost_micros')::bigint, 0) AS cost_micros, (writing->>'latency_ms')::bigint AS latency_ms
 FROM reactivation_campaigns WHERE day = %(day)s AND message_text IS NOT NULL ORDER BY company_id, send_after, client_id
 """
 _TEXTS_SCHEMA: FrameSchema = {
     "campaign_id": pl.String, "company_id": pl.Int64, "client_id": pl.Int64, "stage": pl.String, "tone": pl.String,
     "source": pl.String, "template_id": pl.String, "text_template": pl.String, "characters": pl.Int32, "attempts": pl.Int8,
-    "cost_minor": pl.Int64,
+    "cost_minor": pl.Int64, "model": pl.String, "prompt_version": pl.String, "fallback": pl.String, "requests": pl.Int8,
+    "input_tokens": pl.Int64, "output_tokens": pl.Int64, "cost_micros": pl.Int64, "latency_ms": pl.Int64,
 }  # fmt: skip
 
 _SLOTS = """
@@ -241,11 +246,11 @@ class CampaignLog:
                 connection.execute(statement, parameters)
 
     def write_texts(self, texts: Iterable[dict[str, Any]]) -> None:
-        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, text_parts, message_cost, personalization."""
+        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, text_parts, message_cost, writing, personalization."""
         statement = text(
             "UPDATE reactivation_campaigns SET stage = :stage, tone = :tone, text_source = :text_source, template_id = :template_id,"
             " text_template = :text_template, message_text = :message_text,"
-            " text_parts = CAST(:text_parts AS jsonb), message_cost = :message_cost,"
+            " text_parts = CAST(:text_parts AS jsonb), message_cost = :message_cost, writing = CAST(:writing AS jsonb),"
             " personalization = personalization || CAST(:personalization AS jsonb)"
             " WHERE campaign_id = CAST(:campaign_id AS uuid) AND message_text IS NULL AND status = 'planned'"
         )

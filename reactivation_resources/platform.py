@@ -22,10 +22,15 @@ from reactivation_resources.context_sync import ContextSync
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dialog_context import DialogContextWriter
 from reactivation_resources.embedded.servers import ServerUrls, running_servers
+from reactivation_resources.gemini.client import GeminiAccess
 from reactivation_resources.inbox import Inbox
+from reactivation_resources.interval_suggestions import IntervalSuggestions
 from reactivation_resources.known_numbers import KnownNumbers
 from reactivation_resources.lake import Lake
+from reactivation_resources.message_books import books_of
+from reactivation_resources.message_writing import MessageWriter, ModelTerms
 from reactivation_resources.mirror import Mirror
+from reactivation_resources.model_ledger import Budget, Prices
 from reactivation_resources.outbox import Outbox
 from reactivation_resources.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from reactivation_resources.sending_checks import Caps
@@ -51,6 +56,7 @@ class Platform:
                 "WAHA_BASE_URL": settings.waha_base_url,
                 "WHATSAPP_BASE_URL": cloud,
                 "REACTIVATION_ALERT_TELEGRAM_URL": told,
+                "GEMINI_BASE_URL": settings.gemini_base_url if settings.gemini_api_key is not None else None,
             },
         )
         self.settings = settings
@@ -144,6 +150,41 @@ class Platform:
             configured=settings.yclients_partner_token is not None,
             sources=frozenset({"yclients", "import"} if self.clock.simulated else {"yclients"}),
         )
+
+    @cached_property
+    def message_writer(self) -> MessageWriter:
+        """Writes the messages of planned campaigns."""
+        return MessageWriter(
+            self.database, self.model_terms, self.urls.redis_url or None, books_of(self.settings.reactivation_texts)
+        )
+
+    @cached_property
+    def interval_suggestions(self) -> IntervalSuggestions | None:
+        """Asks the model about services whose history is short; None without a key."""
+        terms = self.model_terms
+        if terms is None:
+            return None
+        return IntervalSuggestions(self.database, self.calendar, terms, self.urls.redis_url or None)
+
+    @property
+    def model_terms(self) -> ModelTerms | None:
+        """The model that writes and what it may cost; None without a key."""
+        settings = self.settings
+        key = _secret(settings.gemini_api_key)
+        if key is None:
+            return None
+        access = GeminiAccess(
+            key,
+            settings.gemini_model,
+            settings.gemini_base_url,
+            _secret(settings.socks_proxy),
+            concurrency=settings.gemini_concurrency,
+            requests_per_minute=settings.gemini_requests_per_minute,
+            tokens_per_minute=settings.gemini_tokens_per_minute,
+        )
+        prices = Prices(settings.gemini_input_price, settings.gemini_output_price)
+        budget = Budget.dollars(settings.gemini_daily_budget, settings.gemini_company_daily_budget)
+        return ModelTerms(access, prices, budget, settings.exchange_rates)
 
     @cached_property
     def telegram(self) -> Telegram | None:

@@ -12,7 +12,7 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import text
 
-from reactivation_core.intervals import suggestion_range
+from reactivation_core.intervals import Suggestion, suggestion_range
 from reactivation_core.visit_gaps import service_intervals, visit_gaps
 from reactivation_resources.calendar import Calendar
 from reactivation_resources.database.engine import Database, FrameSchema
@@ -49,17 +49,6 @@ _LACKING_SCHEMA: FrameSchema = {
     "company_id": pl.Int64, "service_id": pl.Int64, "title": pl.String, "business_type": pl.String,
     "default_interval": pl.Int64, "ai_suggested_interval": pl.Int64,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """An interval that somebody thinks right for a service: days, how sure (0 to 1), and why."""
-
-    company_id: int
-    service_id: int
-    days: int
-    confidence: float
-    reasoning: str
 
 
 Suggest = Callable[[pl.DataFrame], Iterable[Suggestion]]

@@ -3,6 +3,7 @@
 import os
 import re
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -59,6 +60,31 @@ class Settings(BaseSettings):
         default=None, description="last part of the CRM's webhook address; unset: no such webhook"
     )
     yclients_slot_calls: int = Field(default=6000, ge=0, description="calls a campaign day may spend on free slots")
+
+    reactivation_texts: Path | None = Field(
+        default=None, description="folder whose ru.txt and en.txt replace our texts"
+    )
+    gemini_api_key: SecretStr | None = Field(default=None, description="Gemini; unset: messages come from templates")
+    gemini_model: str = Field(default="gemini-3.5-flash-lite", description="model that writes; no experimental one")
+    gemini_base_url: str = Field(default="https://generativelanguage.googleapis.com", description="the model's API")
+    socks_proxy: SecretStr | None = Field(default=None, description="HTTP or SOCKS5 proxy to the model")
+    gemini_concurrency: int = Field(default=32, ge=1, le=512, description="questions to the model at a time")
+    gemini_requests_per_minute: int = Field(default=2000, ge=0, description="of all processes together; 0: no limit")
+    gemini_tokens_per_minute: int = Field(default=3_000_000, ge=0, description="of all processes together; 0: no limit")
+    gemini_daily_budget: Decimal = Field(default=Decimal(20), ge=0, description="dollars a day for all companies")
+    gemini_company_daily_budget: Decimal = Field(
+        default=Decimal("0.5"), ge=0, description="dollars a day for one company"
+    )
+    gemini_input_price: Decimal = Field(
+        default=Decimal("0.30"), ge=0, description="dollars a million tokens of questions"
+    )
+    gemini_output_price: Decimal = Field(
+        default=Decimal("2.50"), ge=0, description="dollars a million tokens of answers"
+    )
+    gemini_exchange_rates: str = Field(
+        default="USD=1 RUB=90 EUR=0.9 KZT=510 BYN=3.2 UZS=12500 KGS=87 GEL=2.7 AMD=390 UAH=42",
+        description="units of a currency for a dollar: a message's cost is told in its company's currency",
+    )
 
     waha_base_url: str | None = Field(default=None, description="WAHA HTTP API; unset: no channel, nothing is sent")
     waha_api_key: SecretStr | None = Field(default=None, description="key for WAHA's `X-Api-Key`")
@@ -127,12 +153,29 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return url
 
-    @field_validator("yclients_proxy")
+    @field_validator("yclients_proxy", "socks_proxy")
     @classmethod
     def _proxy_address(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not re.match(r"(https?|socks5h?)://[^/]", url.get_secret_value()):
             raise ValueError("must start with http://, https://, socks5:// or socks5h:// and name a host")
         return url
+
+    @field_validator("gemini_model")
+    @classmethod
+    def _steady_model(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{2,63}", name):
+            raise ValueError("must be a model's code, e.g. gemini-3.5-flash-lite")
+        if re.search(r"(^|-)(exp|experimental|preview|latest)(-|$)", name):
+            raise ValueError(
+                "must be a stable model: experimental, preview and latest ones change under a running salon"
+            )
+        return name
+
+    @field_validator("gemini_exchange_rates")
+    @classmethod
+    def _rates(cls, said: str) -> str:
+        _exchange_rates(said)
+        return said
 
     @field_validator("yclients_webhook_secret")
     @classmethod
@@ -141,7 +184,9 @@ class Settings(BaseSettings):
             raise ValueError("must be at least 16 letters, digits or . _ ~ -: it is a part of an address")
         return secret
 
-    @field_validator("yclients_base_url", "waha_base_url", "whatsapp_base_url", "reactivation_alert_telegram_url")
+    @field_validator(
+        "yclients_base_url", "waha_base_url", "whatsapp_base_url", "reactivation_alert_telegram_url", "gemini_base_url"
+    )
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and not re.match(r"https?://[^/]", url):
@@ -155,6 +200,11 @@ class Settings(BaseSettings):
         return int(hour), int(minute)
 
     @property
+    def exchange_rates(self) -> dict[str, Decimal]:
+        """Units of a currency for a dollar, by the currency's code."""
+        return _exchange_rates(self.gemini_exchange_rates)
+
+    @property
     def home(self) -> Path:
         """The absolute home folder."""
         return self.reactivation_home.expanduser().resolve()
@@ -163,3 +213,16 @@ class Settings(BaseSettings):
     def lake_root(self) -> str:
         """Where the lake lives: `REACTIVATION_LAKE` or a folder in the home."""
         return self.reactivation_lake or str(self.home / "lake")
+
+
+def _exchange_rates(said: str) -> dict[str, Decimal]:
+    rates: dict[str, Decimal] = {}
+    for pair in said.split():
+        code, _, rate = pair.partition("=")
+        try:
+            rates[code] = Decimal(rate)
+        except InvalidOperation:
+            raise ValueError(f"{pair!r} must be CODE=RATE, e.g. RUB=90") from None
+        if not re.fullmatch(r"[A-Z]{3}", code) or not rates[code].is_finite() or rates[code] <= 0:
+            raise ValueError(f"{pair!r} must be CODE=RATE, e.g. RUB=90")
+    return rates

@@ -16,6 +16,7 @@ from reactivation_sandbox.cloud_api import Graph
 from reactivation_sandbox.edits import OPERATIONS, Done, Operation, perform
 from reactivation_sandbox.faults import FOREVER, Fault, Kind
 from reactivation_sandbox.gate import Gate
+from reactivation_sandbox.gemini_api import GeminiApi
 from reactivation_sandbox.ledger import ledger
 from reactivation_sandbox.live import LiveClock
 from reactivation_sandbox.mischief import BANS
@@ -53,6 +54,7 @@ class Control:
     gateway: Gateway
     graph: Graph
     clockwork: LiveClock
+    model: GeminiApi
     _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -370,6 +372,7 @@ class Control:
         for held in (self.gateway.timelocked, self.gateway.capped, self.graph.cards, self.graph.shelf.rows):
             held.clear()
         self.postman.listen()
+        self.model.forget()
         self.gate().forget()
         return as_json({"now": self.town.now.isoformat()})
 

@@ -38,6 +38,8 @@ class Town:
     verify_token: str
     numbers: dict[str, str]
     businesses: dict[str, str]
+    gemini_url: str
+    gemini_key: str
     http: httpx.Client
 
     def clock(self) -> datetime:
@@ -60,6 +62,16 @@ class Town:
     def mischief(self, **fields: Any) -> dict[str, Any]:
         """Set fields of `reactivation_sandbox.mischief.Mischief`, and `quiet`; returns all of them."""
         found: dict[str, Any] = self._post("mischief", fields)
+        return found
+
+    def model(self, **temper: Any) -> dict[str, Any]:
+        """Set fields of `reactivation_sandbox.gemini_api.Temper` (and `forget`); returns counts by kind, tokens, and the most questions at a time."""
+        found: dict[str, Any] = self._post("model", temper)
+        return found
+
+    def questions(self) -> list[dict[str, Any]]:
+        """What the model was asked."""
+        found: list[dict[str, Any]] = self._get("model/questions")
         return found
 
     def live(self, speed: float) -> None:

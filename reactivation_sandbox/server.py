@@ -28,6 +28,7 @@ from reactivation_sandbox.clock import parse_instant
 from reactivation_sandbox.cloud_api import Graph
 from reactivation_sandbox.control_api import Control
 from reactivation_sandbox.gate import Gate
+from reactivation_sandbox.gemini_api import GeminiApi
 from reactivation_sandbox.live import LiveClock
 from reactivation_sandbox.postman import Postman
 from reactivation_sandbox.town import Town
@@ -52,6 +53,7 @@ class Options:
     access_token: str = "sandbox-graph"  # noqa: S105 - pretended, as all of it
     app_secret: str = "sandbox-app"  # noqa: S105
     verify_token: str = "sandbox-verify"  # noqa: S105
+    gemini_key: str = "sandbox-gemini"
     webhook_url: str | None = None
     crm_webhook_url: str | None = None
     rate_limit: bool = False
@@ -96,6 +98,7 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
     postman.address(options.webhook_url, options.hmac_key)
     postman.address_crm(options.crm_webhook_url)
     crm, gateway = Crm(world, postman, options.partner, options.user), Gateway(world, options.api_key)
+    model = GeminiApi(lambda: world.town, options.gemini_key)
     graph, clockwork = Graph(world, options.access_token), LiveClock(lambda: world.town, postman)
     control = Control(
         world,
@@ -106,6 +109,7 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
         gateway,
         graph,
         clockwork,
+        model,
     )
 
     async def healthz(_: Request) -> Response:
@@ -123,6 +127,8 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
             "api_key": options.api_key,
             "hmac_key": options.hmac_key,
             "sessions": {str(salon.company_id): salon.session for salon in world.town.salons.values()},
+            "gemini_url": url,
+            "gemini_key": options.gemini_key,
             "cloud_url": f"{url}/graph/v26.0",
             "access_token": options.access_token,
             "app_secret": options.app_secret,
@@ -136,7 +142,14 @@ def build_app(options: Options, ready: Path | None = None, url: str = "") -> Gat
         await postman.close()
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), *crm.routes(), *gateway.routes(), *graph.routes(), *control.routes()],
+        routes=[
+            Route("/healthz", healthz),
+            *crm.routes(),
+            *gateway.routes(),
+            *graph.routes(),
+            *model.routes(),
+            *control.routes(),
+        ],
         lifespan=lifespan,
     )
     gate = Gate(app, lambda: world.town.now, control.edit, rate_limit=options.rate_limit)
@@ -222,6 +235,7 @@ def main() -> None:
     parser.add_argument("--access-token", default=defaults.access_token, help="opens Graph")
     parser.add_argument("--app-secret", default=defaults.app_secret, help="signs the Cloud API's webhooks")
     parser.add_argument("--verify-token", default=defaults.verify_token, help="opens the webhook's challenge")
+    parser.add_argument("--gemini-key", default=defaults.gemini_key, help="opens the model")
     parser.add_argument("--webhook-url", help="a loopback address")
     parser.add_argument("--crm-webhook-url", help="a loopback address that hears of every change of the books")
     parser.add_argument("--rate-limit", action="store_true", help="refuse calls beyond 5 a second, as the CRM does")

@@ -1,5 +1,6 @@
 """`service_intervals`: how often people come for each service, and what the rules learn from it."""
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from reactivation_assets.daily_frames import Check, Finding, always_holds, daily
 from reactivation_assets.partitions import MONTHLY
 from reactivation_assets.pictures import MAX_TICKS, bar_chart
 from reactivation_assets.resources import PlatformParam
+from reactivation_core.intervals import Suggestion
 from reactivation_core.visit_gaps import service_intervals as intervals_of
 from reactivation_resources.platform import Platform
 from reactivation_resources.rule_intervals import measure_intervals, month_start, present_month, write_intervals
@@ -67,7 +69,7 @@ def _apply(platform: Platform, month: date, frame: pl.DataFrame) -> dict[str, An
     # who is not in the frame has no gaps, or was connected after they were measured
     absent = companies.filter(~companies.is_in(frame["company_id"].unique().to_list())).to_list()
     intervals = pl.concat([frame, measure_intervals(platform, absent)]) if absent else frame
-    learned = write_intervals(platform.database, intervals, companies.to_list())
+    learned = write_intervals(platform.database, intervals, companies.to_list(), platform.interval_suggestions)
     lacking = learned.needs_suggestion
     return {
         "rules": learned.rules,
@@ -75,8 +77,15 @@ def _apply(platform: Platform, month: date, frame: pl.DataFrame) -> dict[str, An
         "rules with a historical interval": learned.historical,
         "rules changed": learned.changed,
         "rules that lack an interval": lacking.height,
+        "intervals suggested by the model": len(learned.suggested),
+        "suggestions": markdown_table(_suggestions(learned.suggested).head(_LISTED)),
         "lacking": markdown_table(lacking.select(*_SERVICE, "title", "default_interval").head(_LISTED)),
     }
+
+
+def _suggestions(suggested: Iterable[Suggestion]) -> pl.DataFrame:
+    rows = [(one.company_id, one.service_id, one.days, one.confidence, one.reasoning) for one in suggested]
+    return pl.DataFrame(rows, schema=[*_SERVICE, "days", "confidence", "reasoning"], orient="row")
 
 
 def _describe(titled: pl.DataFrame) -> dict[str, Any]:

@@ -355,6 +355,58 @@ class MessageTemplate(Base):
     synced_at: Mapped[datetime]
 
 
+# ---------------------------------------------------------------- the model that writes
+
+
+class ModelAnswer(Base):
+    """What came of a question to the model, by the question's content: asked again within its time, it costs nothing."""
+
+    __tablename__ = "model_answers"
+
+    content_hash: Mapped[str] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(comment="message or interval")
+    company_id: Mapped[int]
+    day: Mapped[date] = mapped_column(index=True)
+    at: Mapped[datetime]
+    model: Mapped[str]
+    prompt_version: Mapped[str]
+    text: Mapped[str | None] = mapped_column(comment="the accepted answer, with placeholders; null: none was")
+    failure: Mapped[str | None] = mapped_column(comment="why none was accepted")
+    answers: Mapped[int] = mapped_column(SmallInteger)
+    requests: Mapped[int] = mapped_column(SmallInteger)
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    cost_micros: Mapped[int] = mapped_column(comment="millionths of a dollar")
+    latency_ms: Mapped[int]
+
+
+class ModelRejection(Base):
+    """A rule that an answer broke, with the answer."""
+
+    __tablename__ = "model_rejections"
+
+    rejection_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    content_hash: Mapped[str]
+    company_id: Mapped[int]
+    day: Mapped[date] = mapped_column(index=True)
+    at: Mapped[datetime]
+    rule: Mapped[str] = mapped_column(comment="the broken rule, by name")
+    found: Mapped[str] = mapped_column(comment="the words that broke it")
+    answer: Mapped[str] = mapped_column(comment="the rejected text, with placeholders")
+
+
+class ModelSpending(Base):
+    """What the model has cost on a day, by company and in all; reservations of questions under way are part of it."""
+
+    __tablename__ = "model_spending"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    company_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="0: all companies together")
+    spent_micros: Mapped[int] = mapped_column(
+        server_default="0", comment="millionths of a dollar, reserved ones included"
+    )
+
+
 # ---------------------------------------------------------------- campaigns: the log and the outbox
 
 
@@ -400,6 +452,9 @@ class Campaign(Base):
     )
     sent_template: Mapped[str | None] = mapped_column(comment="the template that went in the text's place")
     message_cost: Mapped[Decimal] = mapped_column(Numeric(14, 4), server_default="0")
+    writing: Mapped[dict[str, Any] | None] = mapped_column(
+        comment="how the text was written: model, prompt_version, answers, requests, tokens, cost in millionths of a dollar, latency, why a template"
+    )
     # how it went
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]

@@ -37,20 +37,48 @@ def test_the_noun_agrees_with_the_count(count, phrase):
     [
         (0, "0 дней", "0 days"),
         (1, "1 день", "1 day"),
-        (21, "21 день", "21 days"),
-        (22, "22 дня", "22 days"),
-        (27, "27 дней", "27 days"),
-        (28, "4 недели", "4 weeks"),
-        (35, "5 недель", "5 weeks"),
-        (69, "9 недель", "9 weeks"),
-        (70, "2 месяца", "2 months"),
-        (92, "3 месяца", "3 months"),
-        (365, "12 месяцев", "12 months"),
+        (2, "2 дня", "2 days"),
+        (11, "11 дней", "11 days"),
+        (12, "две недели", "two weeks"),
+        (17, "больше двух недель", "more than two weeks"),
+        (21, "три недели", "three weeks"),
+        (27, "почти месяц", "almost a month"),
+        (30, "месяц", "a month"),
+        (45, "полтора месяца", "a month and a half"),
+        (55, "почти два месяца", "almost two months"),
+        (61, "два месяца", "two months"),
+        (70, "больше двух месяцев", "more than two months"),
+        (91, "три месяца", "three months"),
+        (180, "полгода", "half a year"),
+        (195, "больше полугода", "more than half a year"),
+        (340, "одиннадцать месяцев", "eleven months"),
+        (365, "год", "a year"),
+        (400, "больше года", "more than a year"),
+        (5000, "больше пяти лет", "more than five years"),
     ],
 )
 def test_an_absence_is_told_in_the_unit_that_people_use(days, phrase, english):
     assert days_phrase(days) == phrase
     assert english_days_phrase(days) == english
+
+
+MEANT = {
+    "двух недель": 14, "две недели": 14, "трёх недель": 21, "три недели": 21, "месяца": 30, "месяц": 30, "полутора месяцев": 46, "полтора месяца": 46,
+    "двух месяцев": 61, "два месяца": 61, "трёх месяцев": 91, "три месяца": 91, "четырёх месяцев": 122, "четыре месяца": 122, "пяти месяцев": 152,
+    "пять месяцев": 152, "полугода": 183, "полгода": 183, "семи месяцев": 213, "семь месяцев": 213, "восьми месяцев": 244, "восемь месяцев": 244,
+    "девяти месяцев": 274, "девять месяцев": 274, "десяти месяцев": 304, "десять месяцев": 304, "одиннадцати месяцев": 335,
+    "одиннадцать месяцев": 335, "года": 365, "год": 365, "полутора лет": 548, "полтора года": 548, "двух лет": 730, "два года": 730,
+}  # fmt: skip
+
+
+@given(st.integers(12, 900))
+def test_the_words_are_true(days):
+    """Whoever reads them back is off by little, and "almost" and "more than" are on the right side."""
+    side, _, rest = days_phrase(days).partition(" ")
+    words = rest if side in {"почти", "больше"} else days_phrase(days)
+    meant = MEANT[words]
+    assert abs(days - meant) <= 0.3 * meant
+    assert {"почти": days < meant, "больше": days > meant}.get(side, abs(days - meant) <= 10)
 
 
 @pytest.mark.parametrize("phrase", [days_phrase, english_days_phrase])

@@ -75,7 +75,7 @@ def test_category_name_and_button_are_looked_at() -> None:
 def test_the_parts_of_a_text_are_on_one_line_and_what_is_not_said_is_absent() -> None:
     facts = MessageFacts("Анна\nМария", "Стрижка    и\tукладка", None, 58, discount_percent=0)
     parts = text_parts(facts, "Салон   «Весна»")
-    assert parts["days_phrase"] == "8 недель"
+    assert parts["days_phrase"] == "два месяца"
     assert parts["salon"] == "Салон «Весна»"
     assert set(parts) <= set(PARTS)
     assert not {"discount", "slots", "staff"} & set(parts)

@@ -106,7 +106,7 @@ def test_slots_are_stored_once_and_read_back(log: CampaignLog, database: Databas
 def text_of(campaign: str, words: str = "Анна, записать вас?") -> dict[str, Any]:
     return {
         "campaign_id": campaign, "stage": "offer", "tone": "friendly", "text_source": "template", "template_id": "t/1",
-        "text_template": "{name}, записать вас?", "message_text": words, "text_parts": "{}", "message_cost": "0.1234", "personalization": '{"a": 1}',
+        "text_template": "{name}, записать вас?", "message_text": words, "text_parts": "{}", "message_cost": "0.1234", "writing": '{"answers": 1, "requests": 2, "input_tokens": 900, "output_tokens": 60, "cost_micros": 420, "latency_ms": 700, "model": "m", "prompt_version": "v", "fallback": null}', "personalization": '{"a": 1}',
     }  # fmt: skip
 
 
@@ -121,6 +121,10 @@ def test_a_text_is_stored_once_and_read_back_without_the_name(log: CampaignLog, 
         (1, "template", "{name}, записать вас?", 19, 1, 12)
     ]
     assert "Анна" not in str(frame.rows())
+    took = frame.select(
+        "model", "prompt_version", "fallback", "requests", "input_tokens", "output_tokens", "cost_micros", "latency_ms"
+    )
+    assert took.rows() == [("m", "v", None, 2, 900, 60, 420, 700)]
     row = campaign(database, one)  # type: ignore[arg-type]
     assert (row.message_text, row.personalization) == ("Анна, записать вас?", {"a": 1, "b": 2})
     assert log.without_text(DAY) == [campaign_id(1, 2, 1, 1)]

@@ -1,0 +1,242 @@
+"""The vocabulary by which messages and names are judged: what a message must not say, word for word.
+
+What to add here: a word or a phrase. What to keep out: how it is looked for (`message_rules`, `message_names`).
+Sets hold dictionary forms; patterns are matched anywhere, without regard to case.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_ANY_CASE = re.IGNORECASE
+
+
+def _stems(*stems: str) -> re.Pattern[str]:
+    """A pattern that finds words by their beginnings."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(stems)})\w*", _ANY_CASE)
+
+
+def set_of(text: str) -> frozenset[str]:
+    """The words of a line."""
+    return frozenset(text.split())
+
+
+# ---------------------------------------------------------------- what no message says, by rule
+
+BANNED: Final = re.compile(
+    r"(?<!\w)(?:реактивац\w*|вернуть (?:вас|тебя)|верн[её]м вас|извин\w*|прости(?:те)?(?!\w)|прощени\w*|сожале\w*|виноват\w*|неудобств\w*"
+    r"|sorry|apolog\w*|reactivat\w*|win you back|get you back|inconvenience)",
+    _ANY_CASE,
+)
+PRESSURE: Final = re.compile(
+    r"скуча\w*|соскуч\w*|(?<!\w)жд[её]м|не хватает|последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)\w*|торопи\w*|спешите"
+    r"|не упустите|срочно|пока не поздно|miss(?:ed|ing)? you|last chance|hurry|don.t miss|urgent|limited time|act now",
+    _ANY_CASE,
+)
+HARD_PRESSURE: Final = re.compile(
+    r"последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)|торопи\w*|спешите|не упустите|срочно|пока не поздно"
+    r"|в последний раз пиш\w*|last chance|hurry|don.t miss|urgent|limited time|act now",
+    _ANY_CASE,
+)
+"""Pressure that no stage allows; a gentle message may not even be impatient (`PRESSURE`)."""
+
+PRICE: Final = re.compile(
+    r"[₽$€£¥₸]|(?<!\w)(?:руб(?:л\w*|\.)?|тенге|доллар\w*|евро|копе[ей]\w*|цен(?:а|ы|е|у|ой|ою|ам|ами|ах|ник\w*)?|прайс\w*|стоимост\w*|сто(?:ит|ят|ило|ить)"
+    r"|дёшев\w*|дешев\w*|дороже|недорог\w*|оплат\w*|плат(?:ы|а|у|ить|ите|но|ный|ная|ное|ные)|заплат\w*|тысяч\w*|тыщ\w*|сумм\w*|тариф\w*"
+    r"|price\w*|cost\w*|cheap\w*|pay(?:s|ment|ments|ing)?|dollars?|roubles?|rubles?|euros?|fee|fees|bucks)(?!\w)",
+    _ANY_CASE,
+)
+OFFER: Final = re.compile(
+    r"(?<!\w)(?:бесплатн\w*|даром|бонус\w*|кешб[еэ]к\w*|кэшб[еэ]к\w*|подар\w*|сюрприз\w*|сертификат\w*|акци[яеиюй]\w*|розыгрыш\w*|приз(?:ы|а|у|ом|ов)?"
+    r"|купон\w*|промокод\w*|абонемент\w*|распродаж\w*|выигр\w*|лотере\w*|комплимент\w* от|за (?:наш|мой|свой) сч[её]т|халяв\w*|безвозмездн\w*"
+    r"|выгод\w*|льгот\w*|рассрочк\w*|кредит\w*|спецпредложени\w*|специальн\w+ (?:услови|предложени|цен)\w*"
+    r"|free of charge|for free|free (?:\w+ )?(?:gift|cut|haircut|treatment|session|visit|coffee)|complimentary|bonus\w*|gifts?|cashback"
+    r"|coupons?|vouchers?|promo\w*|giveaway\w*|prizes?|lottery|special offers?|deals?|on the house|on us|sale)(?!\w)",
+    _ANY_CASE,
+)
+DISCOUNT: Final = re.compile(r"скид\w*|дисконт\w*|discount\w*|% ?off|%|percent\w*|процент\w*|дешевле", _ANY_CASE)
+GUARANTEE: Final = re.compile(
+    r"гаранти\w*|гарантир\w*|(?<!\w)обеща\w*|обязуем\w*|ручаем\w*|стопроцентн\w*|несомненн\w*|навсегда|раз и навсегда|лучш(?:ий|ая|ее|ие|их|ими|им|ую|ей)(?!\w)"
+    r"|самы\w+ (?:лучш|луч|высок|низк|опытн|кач)\w*|номер один|без (?:риск|осложнени|побочн|бол(?:и|ей))\w*|безболезн\w*|безопасн\w*"
+    r"|guarante\w*|promis\w*|forever|risk.free|the best|number one|no risk|side.effect\w*",
+    _ANY_CASE,
+)
+MEDICAL: Final = re.compile(
+    r"(?<!\w)(?:выле[чк]\w*|изле[чк]\w*|исцел\w*|лечебн\w*|леч(?:ит|ат|им|ить)(?!\w)|избав\w*|безболезн\w*|без боли|боле(?:ть|знь|зни|зней|знями|знях|ет|ит)(?!\w)"
+    r"|омолож\w*|омолод\w*|молож(?:е|ав)\w*|похуд\w*|диагноз\w*|диагност\w*|противопоказ\w*|медицинск\w*|терапевт\w*|терапи\w*|здоров(?:ье|ья|ью|ьем|ее|ый|ая|ые|ую)(?!\w)"
+    r"|иммунитет\w*|рак(?:а|ом|у)?(?!\w)|онколог\w*|инфекц\w*|рецепт\w*|лекарств\w*|симптом\w*|анализ\w*|медик\w*"
+    r"|cure[sd]?|heal(?:s|ed|ing)?|painless\w*|pain.free|without pain|rejuvenat\w*|lose weight|diagnos\w*|medical\w*|therap\w*|disease\w*|younger)",
+    _ANY_CASE,
+)
+MACHINE: Final = re.compile(
+    r"(?<!\w)(?:ии(?!\w)|искусственн\w+|интеллект\w*|нейро\w*|бот(?:а|ом|у|ы|ов|е)?(?!\w)|чат-?бот\w*|робот\w*|автоматическ\w*|автоматизир\w*|алгоритм\w*"
+    r"|языков\w+ модел\w*|модел(?:ь|и|ью|ей)(?!\w)|ассистент\w*|систем\w*|сгенерир\w*|генерац\w*|рассылк\w*|шаблон\w*"
+    r"|промпт\w*|инструкц\w*|запрос\w*|задани\w*|плейсхолдер\w*|подстав\w*|скобк\w*|json|обучен\w+ на"
+    r"|a\.?i\.?(?!\w)|artificial|gpt\w*|chatgpt|gemini|google|llm|language model|neural\w*|bot(?:s)?(?!\w)|chatbot\w*|robot\w*|automat\w*|algorithm\w*"
+    r"|generated|assistant|mailing|newsletter|template\w*|prompt\w*|instruction\w*|placeholder\w*|system)",
+    _ANY_CASE,
+)
+OTHER_SALON: Final = re.compile(
+    r"(?<!\w)(?:конкурент\w*|(?:друг|ин|сосед)\w+ (?:салон|мастер|барбершоп|клиник|студи|зал|заведени|специалист|врач|филиал)\w*|филиал\w*|франшиз\w*"
+    r"|партн[её]р\w*|наш\w* нов\w+ (?:салон|адрес|студи)\w*|переехал\w*|адрес\w*|улиц\w*|проспект\w*|метро"
+    r"|competitor\w*|(?:another|other|different) (?:salon|barber|barbershop|clinic|studio|gym|stylist|place)\w*|branch\w*|franchise|partners?|new address)",
+    _ANY_CASE,
+)
+OWN_OPT_OUT: Final = re.compile(
+    r"(?<!\w)(?:отпи[сш]\w*|отказаться от|не хотите (?:сообщ|получ)\w*|(?:ответьте|напишите|отправьте) (?:«?стоп|нет)\w*|стоп(?!\w)|unsubscribe|opt.?out|reply stop)",
+    _ANY_CASE,
+)
+FAMILIAR: Final = frozenset({"ты", "твой", "дорогой", "уважаемый", "милый", "красавица", "красавец", "красотка", "зая", "солнышко",
+                             "дружище", "брат", "братан", "бро", "чувак", "подруга", "подружка", "девочка", "малышка", "господин", "госпожа"})  # fmt: skip
+"""Lemmas of an address that is too near, too stiff, or knows a gender that we do not."""
+
+LINK: Final = re.compile(
+    r"\S*(?:://|www\.|@)\S*|\S+\.(?:ru|com|рф|net|org|me|info|su|io|kz|by|ua|app|online|site|shop|link|ly|cc|biz|pro|club)(?:/\S*)?(?![\w])"
+    r"|(?<!\w)(?:ссылк\w*|сайт\w*|инстаграм\w*|телеграм\w*|ватсап\w*|вотсап\w*|вайбер\w*|instagram|telegram|whatsapp|viber|t\.me|link\b|website|click)",
+    _ANY_CASE,
+)
+PHONE: Final = re.compile(
+    r"(?<!\w)(?:телефон\w*|номер\w*|позвон\w*|звоните|перезвон\w*|call us|phone\w*|number)(?!\w)", _ANY_CASE
+)
+PREAMBLE: Final = re.compile(
+    r"^\W*(?:конечно(?!\w)|разумеется|безусловно|вот (?:ваш\w*|текст|сообщени\w*|вариант\w*|пример|готов\w*|что)|готово|сообщение(?: для клиента)?[:\s]|текст[:\s]"
+    r"|вариант\w*(?:\s*\d|:)|ответ:|тема:|пример:|привет, вот|хорошо,|ок[,!. ]|понял\w*|я (?:понял|подготов|напис|состав|не мог)\w*|как (?:ии|языков)\w*"
+    r"|к сожалению|here (?:is|are|you)|here's|sure[,!.]|certainly|of course|okay|ok,|message:|text:|subject:|as an|i (?:can|have|cannot|can't)|option \d)",
+    _ANY_CASE,
+)
+TRAILER: Final = re.compile(
+    r"(?:надеюсь|если нужно|могу (?:изменить|сократить|предложить)|дайте знать|длина|символ\w*|количество|примечани\w*|p\.?\s?s\.?(?!\w)|постскриптум"
+    r"|let me know|hope this|feel free|characters?\b|note:)",
+    _ANY_CASE,
+)
+CALL: Final = re.compile(r"запи[сш]\w*|оформ\w*|подтверд\w*|заброни\w*|\bbook\w*|reserve", _ANY_CASE)
+CALL_WITHIN: Final = 60  # last characters, in which a message asks the client to book
+
+EMOJI: Final = frozenset("😊🙂😉🤗😌☺✨🌿🌸💫💛🤍❤🧡💚💙💜🌷🌼🌺🌹🍀☀🌞⭐🌟👋🙌👌✌😎💈✂📅📋🗓💅💆💇🦷💪🏋🧘🎉🤝")
+"""Warm and harmless ones; any other picture may say something else to somebody."""
+
+# ---------------------------------------------------------------- Russian words by lemma
+
+NUMBER_WORDS: Final = set_of(
+    "полтора пол половина четверть треть пара пару пол-цены полцены вдвое втрое дважды трижды двойной тройной десяток дюжина сотня тысяча миллион"
+    " процент проценты двое трое четверо пятеро оба обе ноль нуль удвоить"
+)
+TIME_WORDS: Final = set_of(
+    "сегодня завтра послезавтра вчера позавчера понедельник вторник среда четверг пятница суббота воскресенье январь февраль март апрель май июнь июль"
+    " август сентябрь октябрь ноябрь декабрь утро вечер ночь полдень полночь неделя неделька месяц год лето осень зима весна сезон час часок минута"
+    " выходной будний выходные будни праздник каникулы отпуск полгода квартал сутки нынче сегодняшний завтрашний утренний вечерний дневной ночной"
+    " ежедневно еженедельно недавно"
+)
+"""A message's only times are its slots and the time since the last visit, which we fill in."""
+
+ENGLISH_TIMES: Final = set_of(
+    "today tomorrow yesterday tonight monday tuesday wednesday thursday friday saturday sunday january february march april june july august"
+    " september october november december morning afternoon evening week weeks weekend month months year years hour hours minute minutes day days"
+    " spring summer autumn winter one two three four five six seven eight nine ten dozen half couple"
+)
+
+SERVICE_STEMS: Final = re.compile(
+    r"(?<!\w)(?:стриж|подстри|подстриг|постриг|остри[гч]|окраш|покрас|колорир|мелир|тонир|балаяж|омбре|шатуш|блонд|укладк|причёс|причес|брит|бор[оа]д|усы(?!\w)|усов(?!\w)|окантовк|камуфляж"
+    r"|маникюр|педикюр|ногт|ногот|гель|покрыти|наращ|шеллак|массаж|обёртыван|обертыван|пилинг|чистк|скраб|маск[аиуе]|мезотерап|биоревит|ботокс|филлер"
+    r"|эпиляц|депиляц|шугаринг|воск(?:ов\w*|ом|а|у)?(?!\w)|лазер|бров|ресниц|ламинир|ламинац|тату|пирсинг|перманент|макияж|визаж|кератин|выпрямлен|завивк|загар|солярий|спа(?!\w)|сауна|бан[яи]"
+    r"|лечени|отбелив|имплант|брекет|пломб|кариес|коронк|протез|виниры|гигиен|осмотр|консультац|рентген|удалени"
+    r"|тренир|йог[аиу]|пилатес|растяжк|стретчинг|кроссфит|зумб|плавани|бассейн|бокс(?!ёр)|танц|аэробик"
+    r"|haircut|shav|beard|colour|color|highlight|balayage|manicure|pedicure|nails?(?!\w)|massage|facial|peel|wax(?:ing)?(?!\w)|brows?(?!\w)|lash(?:es)?(?!\w)|tattoo|makeup|keratin|botox"
+    r"|whitening|cleaning|implant|braces|filling|checkup|training|workout|yoga|pilates|stretching|boxing)\w*",
+    _ANY_CASE,
+)
+"""Beginnings of words that name a service: a message names none but the one that is due."""
+
+BUSINESS_SERVICES: Final[Mapping[str, re.Pattern[str]]] = {
+    "beauty": _stems("процедур"),
+    "barbershop": _stems("стриж", "подстри", "haircut"),
+    "dental": _stems("осмотр"),
+    "fitness": _stems("тренир", "training", "workout"),
+    "other": _stems("процедур"),
+}
+"""What a kind of business may call its visits, whatever the service."""
+
+NOUNS: Final = set_of(
+    # the appointment
+    "визит запись время окошко окно место встреча раз пора момент случай повод вариант возможность график расписание план бронь приём посещение"
+    " сеанс услуга процедура скидка предложение день процент"
+    # people and places of the trade
+    " мастер барбер врач доктор тренер специалист стилист администратор команда салон барбершоп клиника студия зал кабинет кресло дверь гость клиент"
+    # what it is good for
+    " образ стиль настроение красота уход забота внимание радость удовольствие отдых комфорт уют тепло свежесть лёгкость блеск форма сияние вид"
+    " улыбка тонус энергия сила прогресс цель ритм привычка движение волос волосы рука кожа лицо тело порядок обновление преображение результат"
+    # politeness and small words
+    " привет слово сообщение ответ вопрос желание выбор удобство доверие память связь помощь начало продолжение шаг путь пауза перерыв жизнь мир"
+    " свет напоминание подтверждение новость уважение минутка секунда сердце душа спасибо здравствуйте добро благодарность плюс сторона сведение"
+    # titles of services hold these as well
+    " женщина мужчина комплекс зона объём длина уровень категория тип топ программа"
+)
+"""The things that a message may speak of, besides the service that is due: a made-up offer or claim needs a noun that is not among them."""
+
+EVERYDAY_QUALITIES: Final = set_of(
+    "новый любимый хороший свободный удобный красивый приятный полный лёгкий свежий быстрый большой маленький ближайший последний прошлый следующий"
+    " тёплый уютный привычный отличный прекрасный замечательный каждый другой первый"
+)
+"""Adjectives that titles of services hold and a message may use as well."""
+
+INVITATIONS: Final = set_of(
+    "приходить прийти заходить зайти заглядывать заглянуть забежать забегать записываться записаться выбирать выбрать приезжать приехать писать написать"
+    " отвечать ответить подтверждать подтвердить дать давать позволить позволять сказать подсказать порадовать радовать побаловать баловать обновить"
+    " освежить возвращаться вернуться продолжать продолжить найти решать решить ловить держать пользоваться воспользоваться отдохнуть отдыхать"
+    " расслабиться насладиться наслаждаться доверить довериться попробовать пробовать смотреть посмотреть знать быть помнить представить представлять"
+    " вспомнить устроить подарить уделить начать начинать забронировать бронировать оформить здравствовать запланировать планировать назвать хотеть захотеть мочь"
+)
+"""What a message may ask a client to do; any other order may be anything."""
+
+UNKIND: Final = re.compile(
+    r"(?<!\w)(?:плох\w*|хуже|худш\w*|ужас\w*|страшн\w*|некрасив\w*|уродл\w*|запущенн\w*|неухоженн\w*|неопрятн\w*|стар(?:ый|ая|ше|ые|еть|еете|ит|ят)|постаре\w*"
+    r"|толст\w*|растолст\w*|жирн\w*|грязн\w*|вонюч\w*|лыс(?:ый|ая|ые|еете)|облысе\w*|сед(?:ой|ая|ые|еете)|обросл?\w*|заросл\w*|лохмат\w*|позор\w*|стыд\w*|глуп\w*|дур[аеыо]\w*"
+    r"|идиот\w*|ненавид\w*|смерт\w*|умр\w*|умер\w*|убь\w*|убить|бедн\w*|долг(?:а|и|ов|у)(?!\w)|штраф\w*|суд(?:а|ом|иться)?(?!\w)|полици\w*|налог\w*|оскорб\w*"
+    r"|bad|worse|worst|ugly|awful|terrible|dirty|old|fat|stupid|idiot|hate|die|kill|ashamed|neglected|scruffy)(?!\w)",
+    _ANY_CASE,
+)
+
+ENGLISH_OPENERS: Final = set_of(
+    "it its we our ours you your yours this that these those there here time hi hello hey dear would shall could may might can do did does have"
+    " has just hope how when which what why let lets fancy ready long welcome good great come see feel simply if as and but so since after for"
+    " to with at on the a an all any some enjoy enjoying treat reply book booking thank thanks still maybe perhaps everything everyone who"
+)
+"""Words that may begin an English sentence before a verb; any other is taken for somebody's name."""
+
+ENGLISH_WORDS: Final = ENGLISH_OPENERS | set_of(
+    "i i'm i'll we're we'd we'll we've you're you'd you'll you've it's that's there's here's let's don't haven't hasn't isn't"
+    " be been being was were is are am have had having get got give gives given take takes taken make makes made keep kept find found know known"
+    " last next visit visits visited appointment appointments time times ago while since until long short quick moment chance spot spots slot slots"
+    " opening openings open available free booked book booking bookings reserve reserved schedule scheduled confirm confirmed pick choose suit suits"
+    " suitable convenient work works away back again soon now already still yet always never often once more much many most very really quite so too"
+    " also only other another each every both either neither or nor not no yes please thanks thank love loved loves like liked likes happy glad"
+    " pleased delighted lovely nice warm friendly gentle fresh refresh refreshed refreshing relax relaxed relaxing rest pamper care caring look looks"
+    " looking feel feels feeling style styles styling hair skin smile treat treatment treatments service services session sessions self yourself favourite"
+    " favorite stylist barber master doctor dentist trainer coach specialist expert team salon barbershop clinic studio gym chair door doors welcome"
+    " waiting wait ready help helps remember remembers remind reminder message note reply answer word let us me my mine him her his hers he she they them"
+    " their than then when where which who whom whose why how because about above after before between by down for from in into of off on onto out over"
+    " through to under up upon with within without away around near off discount offer offered special yours ours if though while as at an the this that"
+    " these those some any all few little lot lots bit piece something anything nothing everything someone anyone everyone place places way ways thing"
+    " things idea plan plans day hello hi hey dear good great perfect wonderful best wishes see seen saw come comes came coming go goes going gone drop"
+    " dropped stop by say said tell told ask asked call calls hear heard miss missed think thought hope hoping want wants wanted need needs needed"
+    " would could should shall will can may might must do does did done just simply easy easily well almost nearly maybe perhaps excited look forward"
+    " grab enjoy enjoyed welcome fancy pop catch up touch keep new usual regular trust valued appreciate continue start restart train training shape"
+    " strong energy goal goals progress move moving healthy-looking shine brighten bright light time's it'd pleasure save saved hold held yours"
+)
+"""A message in English is written in these words: there is no dictionary of English here that knows nouns from verbs."""
+
+DOMAIN_WORDS: Final = frozenset({"барбер", "барбершоп", "онлайн", "смс", "бьюти", "лайк", "барберу", "барбера", "барбером", "барбере", "барберы", "барберов"})  # fmt: skip
+"""Words of the trade that the dictionary lacks."""
+
+# ---------------------------------------------------------------- what the CRM calls people
+
+NO_NAMES: Final = set_of(
+    "клиент клиентка гость имя аноним неизвестно новый тест без нет не номер телефон client guest unknown test null none undefined nan vip вип admin"
+    " администратор user name free click win winner sale discount bonus promo manager owner any everyone customer mr mrs ms miss dr no new old the"
+    " hello hi dear sir madam staff master barber salon ignore system prompt stop spam shop true false select drop delete insert update script"
+)
+OBSCENE: Final = re.compile(r"ху[йеёия]|пизд|[её]ба|[её]бл|бляд|бля(?!\w)|муд[ао]|сук[аи](?!\w)|гандон|пид[оа]р|fuck|shit|bitch|dick(?!\w)|nigg", _ANY_CASE)  # fmt: skip
+ENGLISH_PROMO: Final = set_of(
+    "free off sale discount bonus click win winner prize gift deal offer cheap best guarantee guaranteed promo ignore instructions instruction system"
+    " prompt write say tell call visit buy pay price cash money link stop unsubscribe admin manager test"
+)

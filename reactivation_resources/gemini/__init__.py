@@ -1,0 +1,1 @@
+"""The door to Gemini: asking a model, within the limits of rate, money and patience."""
