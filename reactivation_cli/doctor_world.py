@@ -9,12 +9,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import anyio
 from sqlalchemy import text
 
 from reactivation_cli.finding import Finding, failure, ok, warning
 from reactivation_core.channel_policy import RISKS, company_objection
 from reactivation_core.local_time import parse_zone
+from reactivation_core.message_templates import TemplateFileError, lint
 from reactivation_resources.alerts import untold
+from reactivation_resources.gemini.client import Gemini
+from reactivation_resources.message_books import books_of
 from reactivation_resources.platform import Platform
 from reactivation_resources.settings import Settings
 from reactivation_resources.telegram import TelegramError
@@ -310,6 +314,44 @@ def inbox(platform: Platform) -> Iterator[Finding]:
         yield ok("inbox", f"{row.stored} events stored, none waits")
 
 
+def model(platform: Platform) -> Iterator[Finding]:
+    """The model that writes is there, and the texts of people can be read."""
+    try:
+        books = books_of(platform.settings.reactivation_texts)
+    except TemplateFileError as error:
+        yield failure("message texts", str(error), "Correct the file, or unset REACTIVATION_TEXTS.")
+        return
+    for language, book in books.items():
+        for complaint in lint(book)[:_LISTED]:
+            advice = "`reactivation messages --lint FILE` lists all; such a text is passed over."
+            yield warning("message texts", f"{language}.txt, {complaint}", advice)
+    terms = platform.model_terms
+    if terms is None:
+        yield ok("model", "GEMINI_API_KEY is not set: messages come from texts of people")
+        return
+
+    async def ask() -> str | None:
+        async with Gemini(terms.access) as door:
+            return await door.check()
+
+    objection = anyio.run(ask)
+    if objection is not None:
+        advice = "Correct GEMINI_API_KEY, GEMINI_MODEL, GEMINI_BASE_URL or SOCKS_PROXY; until then messages come from texts of people."
+        yield failure("model", f"{terms.access.model}: {objection}", advice)
+        return
+    spent = platform.message_writer.ledger.spent(platform.calendar.today()) / 1_000_000
+    yield ok(
+        "model",
+        f"{terms.access.model} answers; {spent:.2f} of {terms.budget.total / 1_000_000:.2f} dollars spent today",
+    )
+    query = "SELECT DISTINCT currency FROM companies ORDER BY 1"
+    missing = [row.currency for row in _rows(platform, query) if row.currency not in terms.rates]
+    if missing:
+        yield warning(
+            "model", f"no rate for {', '.join(missing)}: its cost counts as nothing", "Add it to GEMINI_EXCHANGE_RATES."
+        )
+
+
 def telegram(platform: Platform) -> Iterator[Finding]:
     """People are told of alerts."""
     if platform.telegram is None:
@@ -349,6 +391,7 @@ CHECKS: dict[str, Callable[[Platform], Iterable[Finding]]] = {
     "daily run": daily_run,
     "lost answers": unknown_campaigns,
     "inbox": inbox,
+    "model": model,
     "telegram": telegram,
     "alerts": alerts,
 }

@@ -105,6 +105,9 @@ def simulation_in(
             "waha_base_url": town.waha_url,
             "waha_api_key": SecretStr(town.api_key),
             "waha_webhook_key": SecretStr(town.hmac_key),
+            "gemini_base_url": town.gemini_url,
+            "gemini_api_key": SecretStr(town.gemini_key),
+            "socks_proxy": None,
         }
     )
     with ExitStack() as stack:

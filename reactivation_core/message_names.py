@@ -87,6 +87,12 @@ def service_title(raw: str) -> str:
     return _calm(title)
 
 
+_UNFIT: Final = (
+    words.OFFER, words.PRICE, words.DISCOUNT, words.GUARANTEE, words.MACHINE, words.PHONE, words.BANNED, words.OWN_OPT_OUT,
+    words.OBSCENE, words.HARD_PRESSURE, words.OTHER_SALON, words.BOOKED,
+)  # fmt: skip
+"""What neither a name nor a title holds."""
+
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 
 
@@ -117,7 +123,10 @@ def _may_be_a_name(word: str) -> bool:
     """Whether an unknown word can be somebody's name: it can be spoken, is in one alphabet, is no word of the language and no surname."""
     if not 2 <= len(word) <= LONGEST_NAME or not _VOWEL.search(word) or _RUN.search(word) or _OTHER_LETTER.search(word):
         return False
-    if words.OBSCENE.search(word) or word.casefold() in words.NO_NAMES or word.casefold() in words.ENGLISH_PROMO:
+    plain = word.casefold()
+    if plain in words.NO_NAMES | words.ENGLISH_PROMO | words.ENGLISH_WORDS | words.ENGLISH_TIMES:
+        return False
+    if any(pattern.search(word) for pattern in _UNFIT) or words.SERVICE_STEMS.match(word):
         return False
     if _LATIN.search(word):
         return not _CYRILLIC.search(word)
@@ -134,11 +143,7 @@ def _named(word: str) -> str:
 
 def _advertises(title: str) -> bool:
     """Whether a title holds more than a service's name: an offer, a price, a promise, an order to somebody."""
-    unfit = (
-        words.OFFER, words.PRICE, words.DISCOUNT, words.GUARANTEE, words.MACHINE, words.PHONE, words.BANNED, words.OWN_OPT_OUT,
-        words.OBSCENE, words.HARD_PRESSURE, words.OTHER_SALON,
-    )  # fmt: skip
-    if any(pattern.search(title) for pattern in unfit):
+    if any(pattern.search(title) for pattern in _UNFIT):
         return True
     found = re.findall(r"[^\W\d_]+", title)
     orders = any("impr" in one.grammemes for word in found for one in readings(word)[:1])

@@ -151,6 +151,12 @@ def _proper_name(text: _Text) -> str | None:
 def _unknown_word(text: _Text) -> str | None:
     if not text.russian:
         return None
+    if (
+        letter := next(
+            (word for word, _ in text.tokens if len(word) == 1 and word.lower() not in words.SHORT_WORDS), None
+        )
+    ) is not None:
+        return letter
     known = words.DOMAIN_WORDS | text.given
     return next(
         (
@@ -337,6 +343,7 @@ _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
     ("machine", _search(words.MACHINE)),
     ("other_salon", _search(words.OTHER_SALON)),
     ("opt_out", _search(words.OWN_OPT_OUT)),
+    ("booked", _search(words.BOOKED)),
     ("contact", lambda text: _search(words.LINK)(text) or _search(words.PHONE)(text)),
     ("preamble", _search(words.PREAMBLE)),
     ("trailer", _trailer),

@@ -44,6 +44,7 @@ RULES: Final[Mapping[str, str]] = {
     "machine": "it reveals that a system wrote it, or speaks of its task",
     "other_salon": "it speaks of another business, a branch or an address",
     "opt_out": "it speaks of stopping messages in its own words",
+    "booked": "it says that the client is booked already",
     "contact": "it holds a link, an address or asks for a call",
     "preamble": "it begins with a preamble",
     "trailer": "it ends with words about the text itself",

@@ -30,11 +30,11 @@ BANNED: Final = re.compile(
 )
 PRESSURE: Final = re.compile(
     r"скуча\w*|соскуч\w*|(?<!\w)жд[её]м|не хватает|последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)\w*|торопи\w*|спешите"
-    r"|не упустите|срочно|пока не поздно|miss(?:ed|ing)? you|last chance|hurry|don.t miss|urgent|limited time|act now",
+    r"|не упустите|срочно|пока не поздно|оста(?:лось|лись|ются|ётся) (?:мало|немного|совсем|всего|считан)\w*|miss(?:ed|ing)? you|last chance|hurry|don.t miss|urgent|limited time|act now",
     _ANY_CASE,
 )
 HARD_PRESSURE: Final = re.compile(
-    r"последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)|торопи\w*|спешите|не упустите|срочно|пока не поздно"
+    r"последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)|торопи\w*|спешите|не упустите|срочно|пока не поздно|оста(?:лось|лись|ются|ётся) (?:мало|немного|совсем|всего|считан)\w*"
     r"|в последний раз пиш\w*|last chance|hurry|don.t miss|urgent|limited time|act now",
     _ANY_CASE,
 )
@@ -42,14 +42,14 @@ HARD_PRESSURE: Final = re.compile(
 
 PRICE: Final = re.compile(
     r"[₽$€£¥₸]|(?<!\w)(?:руб(?:л\w*|\.)?|тенге|доллар\w*|евро|копе[ей]\w*|цен(?:а|ы|е|у|ой|ою|ам|ами|ах|ник\w*)?|прайс\w*|стоимост\w*|сто(?:ит|ят|ило|ить)"
-    r"|дёшев\w*|дешев\w*|дороже|недорог\w*|оплат\w*|плат(?:ы|а|у|ить|ите|но|ный|ная|ное|ные)|заплат\w*|тысяч\w*|тыщ\w*|сумм\w*|тариф\w*"
+    r"|подорож\w*|дёшев\w*|дешев\w*|дороже|недорог\w*|оплат\w*|плат(?:ы|а|у|ить|ите|но|ный|ная|ное|ные)|заплат\w*|тысяч\w*|тыщ\w*|сумм\w*|тариф\w*"
     r"|price\w*|cost\w*|cheap\w*|pay(?:s|ment|ments|ing)?|dollars?|roubles?|rubles?|euros?|fee|fees|bucks)(?!\w)",
     _ANY_CASE,
 )
 OFFER: Final = re.compile(
     r"(?<!\w)(?:бесплатн\w*|даром|бонус\w*|кешб[еэ]к\w*|кэшб[еэ]к\w*|подар\w*|сюрприз\w*|сертификат\w*|акци[яеиюй]\w*|розыгрыш\w*|приз(?:ы|а|у|ом|ов)?"
-    r"|купон\w*|промокод\w*|абонемент\w*|распродаж\w*|выигр\w*|лотере\w*|комплимент\w* от|за (?:наш|мой|свой) сч[её]т|халяв\w*|безвозмездн\w*"
-    r"|выгод\w*|льгот\w*|рассрочк\w*|кредит\w*|спецпредложени\w*|специальн\w+ (?:услови|предложени|цен)\w*"
+    r"|купон\w*|промокод\w*|абонемент\w*|распродаж\w*|выигр\w*|лотере\w*|комплимент\w* от|за (?:наш|мой|свой) сч[её]т|халяв\w*|безвозмездн\w*|на вс[её](?! (?:равно|же))(?!\w)|на люб(?:ую|ые|ой)(?!\w)"
+    r"|выгод\w*|потрат\w*|льгот\w*|рассрочк\w*|кредит\w*|спецпредложени\w*|специальн\w+ (?:услови|предложени|цен)\w*"
     r"|free of charge|for free|free (?:\w+ )?(?:gift|cut|haircut|treatment|session|visit|coffee)|complimentary|bonus\w*|gifts?|cashback"
     r"|coupons?|vouchers?|promo\w*|giveaway\w*|prizes?|lottery|special offers?|deals?|on the house|on us|sale)(?!\w)",
     _ANY_CASE,
@@ -64,7 +64,7 @@ GUARANTEE: Final = re.compile(
 MEDICAL: Final = re.compile(
     r"(?<!\w)(?:выле[чк]\w*|изле[чк]\w*|исцел\w*|лечебн\w*|леч(?:ит|ат|им|ить)(?!\w)|избав\w*|безболезн\w*|без боли|боле(?:ть|знь|зни|зней|знями|знях|ет|ит)(?!\w)"
     r"|омолож\w*|омолод\w*|молож(?:е|ав)\w*|похуд\w*|диагноз\w*|диагност\w*|противопоказ\w*|медицинск\w*|терапевт\w*|терапи\w*|здоров(?:ье|ья|ью|ьем|ее|ый|ая|ые|ую)(?!\w)"
-    r"|иммунитет\w*|рак(?:а|ом|у)?(?!\w)|онколог\w*|инфекц\w*|рецепт\w*|лекарств\w*|симптом\w*|анализ\w*|медик\w*"
+    r"|иммунитет\w*|рак(?:а|ом|у)?(?!\w)|онколог\w*|инфекц\w*|рецепт\w*|лекарств\w*|симптом\w*|беремен\w*|анализ\w*|медик\w*"
     r"|cure[sd]?|heal(?:s|ed|ing)?|painless\w*|pain.free|without pain|rejuvenat\w*|lose weight|diagnos\w*|medical\w*|therap\w*|disease\w*|younger)",
     _ANY_CASE,
 )
@@ -86,6 +86,14 @@ OWN_OPT_OUT: Final = re.compile(
     r"(?<!\w)(?:отпи[сш]\w*|отказаться от|не хотите (?:сообщ|получ)\w*|(?:ответьте|напишите|отправьте) (?:«?стоп|нет)\w*|стоп(?!\w)|unsubscribe|opt.?out|reply stop)",
     _ANY_CASE,
 )
+BOOKED: Final = re.compile(
+    r"(?<!\w)(?:записан[ыоа]?|записали|забронирован[оыа]?|забронировали|подтвержден[оыа]?|подтверждён|у вас (?:уже )?(?:есть |стоит )?запись|не забудьте"
+    r"|напоминаем о (?:записи|визите|вашей записи|вашем визите|при[её]ме)|состоится|(?:is|are|have) (?:already )?booked|already booked|is confirmed"
+    r"|don.t forget|reminder of your)(?!\w)",
+    _ANY_CASE,
+)
+"""Words that say there is an appointment, where there is none."""
+
 FAMILIAR: Final = frozenset({"ты", "твой", "дорогой", "уважаемый", "милый", "красавица", "красавец", "красотка", "зая", "солнышко",
                              "дружище", "брат", "братан", "бро", "чувак", "подруга", "подружка", "девочка", "малышка", "господин", "госпожа"})  # fmt: skip
 """Lemmas of an address that is too near, too stiff, or knows a gender that we do not."""
@@ -105,7 +113,7 @@ PREAMBLE: Final = re.compile(
     _ANY_CASE,
 )
 TRAILER: Final = re.compile(
-    r"(?:надеюсь|если нужно|могу (?:изменить|сократить|предложить)|дайте знать|длина|символ\w*|количество|примечани\w*|p\.?\s?s\.?(?!\w)|постскриптум"
+    r"(?:надеюсь|ещ[её] (?:один )?вариант|друг\w+ вариант|вариант\w* (?:текста|сообщения)|если нужно|могу (?:изменить|сократить|предложить)|дайте знать|длина|символ\w*|количество|примечани\w*|p\.?\s?s\.?(?!\w)|постскриптум"
     r"|let me know|hope this|feel free|characters?\b|note:)",
     _ANY_CASE,
 )
@@ -119,7 +127,7 @@ EMOJI: Final = frozenset("😊🙂😉🤗😌☺✨🌿🌸💫💛🤍❤🧡�
 
 NUMBER_WORDS: Final = set_of(
     "полтора пол половина четверть треть пара пару пол-цены полцены вдвое втрое дважды трижды двойной тройной десяток дюжина сотня тысяча миллион"
-    " процент проценты двое трое четверо пятеро оба обе ноль нуль удвоить"
+    " процент проценты двое трое четверо пятеро оба обе ноль нуль удвоить вдвоём втроём"
 )
 TIME_WORDS: Final = set_of(
     "сегодня завтра послезавтра вчера позавчера понедельник вторник среда четверг пятница суббота воскресенье январь февраль март апрель май июнь июль"
@@ -191,7 +199,7 @@ INVITATIONS: Final = set_of(
 UNKIND: Final = re.compile(
     r"(?<!\w)(?:плох\w*|хуже|худш\w*|ужас\w*|страшн\w*|некрасив\w*|уродл\w*|запущенн\w*|неухоженн\w*|неопрятн\w*|стар(?:ый|ая|ше|ые|еть|еете|ит|ят)|постаре\w*"
     r"|толст\w*|растолст\w*|жирн\w*|грязн\w*|вонюч\w*|лыс(?:ый|ая|ые|еете)|облысе\w*|сед(?:ой|ая|ые|еете)|обросл?\w*|заросл\w*|лохмат\w*|позор\w*|стыд\w*|глуп\w*|дур[аеыо]\w*"
-    r"|идиот\w*|ненавид\w*|смерт\w*|умр\w*|умер\w*|убь\w*|убить|бедн\w*|долг(?:а|и|ов|у)(?!\w)|штраф\w*|суд(?:а|ом|иться)?(?!\w)|полици\w*|налог\w*|оскорб\w*"
+    r"|идиот\w*|ненавид\w*|смерт\w*|умр\w*|умер\w*|убь\w*|убить|бедн\w*|долг(?:а|и|ов|у)(?!\w)|штраф\w*|суд(?:а|ом|иться)?(?!\w)|полици\w*|налог\w*|оскорб\w*|обид\w*|больно|плач(?:ем|ет|ут)|страда\w*|забыли (?:о|про) нас|бросили"
     r"|bad|worse|worst|ugly|awful|terrible|dirty|old|fat|stupid|idiot|hate|die|kill|ashamed|neglected|scruffy)(?!\w)",
     _ANY_CASE,
 )
@@ -236,6 +244,8 @@ NO_NAMES: Final = set_of(
     " hello hi dear sir madam staff master barber salon ignore system prompt stop spam shop true false select drop delete insert update script"
 )
 OBSCENE: Final = re.compile(r"ху[йеёия]|пизд|[её]ба|[её]бл|бляд|бля(?!\w)|муд[ао]|сук[аи](?!\w)|гандон|пид[оа]р|fuck|shit|bitch|dick(?!\w)|nigg", _ANY_CASE)  # fmt: skip
+SHORT_WORDS: Final = set_of("а в и к о с у я")
+"""The words of one letter; any other letter that stands alone is a word taken apart."""
 ENGLISH_PROMO: Final = set_of(
     "free off sale discount bonus click win winner prize gift deal offer cheap best guarantee guaranteed promo ignore instructions instruction system"
     " prompt write say tell call visit buy pay price cash money link stop unsubscribe admin manager test"

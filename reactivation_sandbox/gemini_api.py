@@ -81,6 +81,7 @@ class GeminiApi:
         """The model's one call, and the control of it."""
         return [
             Route("/v1beta/models/{call}", self.generate, methods=["POST"]),
+            Route("/v1beta/models/{model}", self.card, methods=["GET"]),
             Route("/_town/model", self.control, methods=["GET", "POST"]),
             Route("/_town/model/questions", self.questions, methods=["GET"]),
         ]
@@ -110,6 +111,18 @@ class GeminiApi:
         """Everything that was asked, as it came."""
         return as_json(list(self.asked))
 
+    async def card(self, request: Request) -> Response:
+        """What there is to know of a model."""
+        model = request.path_params["model"]
+        if request.headers.get("x-goog-api-key") != self._key:
+            return _error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+        if not model.startswith("gemini-"):
+            return _error(404, "NOT_FOUND", f"models/{model} is not found for API version v1beta")
+        limits = {"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
+        return as_json(
+            {"name": f"models/{model}", "displayName": "Sandbox", "supportedActions": ["generateContent"], **limits}
+        )
+
     async def generate(self, request: Request) -> Response:
         """Answer a question, well or badly."""
         model, _, verb = request.path_params["call"].partition(":")
@@ -122,7 +135,7 @@ class GeminiApi:
             question = understand(
                 _words(body.get("systemInstruction") or {}), _words(body["contents"][0]), _wants_days(body)
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return _error(400, "INVALID_ARGUMENT", f"Invalid JSON payload received: {error}")
         self.asked.append(body)
         number = sum(self.counts.values())

@@ -18,7 +18,11 @@ _TITLE = re.compile(r"<(?:данные|data)>(.*?)</(?:данные|data)>", re.
 _RUSSIAN: Final = {
     "name": ("{name}, здравствуйте!", "Здравствуйте, {name}!", "{name}, добрый день!"),
     "": ("Здравствуйте!", "Добрый день!"),
-    "days_phrase": ("Вы были у нас {days_phrase} назад.", "Не виделись уже {days_phrase}.", "Прошлый визит — {days_phrase} назад."),
+    "days_phrase": (
+        "Вы были у нас {days_phrase} назад.", "Не виделись уже {days_phrase}.", "Прошлый визит — {days_phrase} назад.",
+        "Вы заходили к нам {days_phrase} назад.", "Последний раз вы были у нас {days_phrase} назад.",
+    ),
+    "warm": ("Будем рады вам снова.", "Рады будем увидеться!", "Заглядывайте к нам.", "Нам приятно видеть вас.", ""),
     "staff": ("Вас примет {staff}.", "На месте {staff}.", "С вами {staff}."),
     "discount": ("Скидка {discount}%.", "Для вас скидка {discount}%."),
     "slots": ("Есть время {slots}.", "Свободно {slots}.", "Можно {slots}."),
@@ -28,6 +32,7 @@ _ENGLISH: Final = {
     "name": ("Hi {name}!", "Hello {name}!"),
     "": ("Hello!", "Hi!"),
     "days_phrase": ("It has been {days_phrase}.", "Your last visit was {days_phrase} ago."),
+    "warm": ("We would be glad to see you.", ""),
     "staff": ("With {staff}.",),
     "discount": ("{discount}% off.", "You get {discount}% off."),
     "slots": ("Free: {slots}.", "We have {slots}."),
@@ -75,13 +80,13 @@ def answer(asked: Asked, dice: Dice, number: int, flaw: str | None) -> str:
 
 def _good(asked: Asked, dice: Dice, number: int) -> str:
     bank = _RUSSIAN if asked.russian else _ENGLISH
-    kinds = ["name" if "name" in asked.placeholders else "", "days_phrase"]
+    kinds = ["name" if "name" in asked.placeholders else "", "days_phrase", "warm"]
     kinds += [kind for kind in ("staff", "discount", "slots") if kind in asked.placeholders] + ["end"]
     for draw in range(6):
-        text = " ".join(dice.pick(bank[kind], "words", number, draw, kind) for kind in kinds)
+        text = " ".join(filter(None, (dice.pick(bank[kind], "words", number, draw, kind) for kind in kinds)))
         if len(re.sub(r"\{\w+\}", "", text)) <= asked.limit:
             return text
-    return " ".join(min(bank[kind], key=len) for kind in kinds)
+    return " ".join(filter(None, (min(bank[kind], key=len) for kind in kinds)))
 
 
 def _spoilt(text: str, asked: Asked, flaw: str, dice: Dice, number: int) -> str:

@@ -147,6 +147,19 @@ class Gemini:
         latency = round((self._clock() - began) * 1000) if began is not None else 0
         return ModelAnswer(text, None if text is not None else failure, asked, used_in, used_out, latency)
 
+    async def check(self) -> str | None:
+        """What stands in the way of asking, in words; None when the model is there. Nothing is written and nothing paid."""
+        from google.genai.errors import APIError
+
+        try:
+            with anyio.fail_after(self.access.timeout_s):
+                await self._client.models.get(model=self.access.model)
+        except APIError as error:
+            return f"HTTP {error.code} {error.status or ''}: {error.message or ''}".strip()[:300]
+        except (TimeoutError, httpx.HTTPError, OSError, ValueError) as error:
+            return f"does not answer ({type(error).__name__})"
+        return None
+
     async def _generate(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         from google.genai import types
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from reactivation_cli import doctor, doctor_machine, doctor_world
 from reactivation_cli.doctor import Finding, diagnose, print_findings, worst
 from reactivation_cli.finding import ok, warning
+from reactivation_core.message_templates import own_source
 from reactivation_resources.clock import SystemClock
 from reactivation_resources.database import models
 from reactivation_resources.database.engine import Database
@@ -318,3 +319,40 @@ def test_findings_are_printed_with_their_advice_and_counted() -> None:
     assert lines[:3] == ["ok       home: [fine]", "warning  crm: not set", "         Set it.".ljust(100)]
     assert lines[-1] == "0 failures, 1 warnings, 1 fine"
     assert worst([]) == "ok"
+
+
+def test_without_a_key_the_texts_of_people_are_no_failure(platform: Platform) -> None:
+    assert words_of(doctor_world.model(platform)) == [
+        "ok: GEMINI_API_KEY is not set: messages come from texts of people"
+    ]
+
+
+def test_the_model_is_asked_for_and_its_refusal_says_what_to_do(platform: Platform, town: Town) -> None:
+    key = {"gemini_base_url": town.gemini_url, "gemini_api_key": SecretStr(town.gemini_key)}
+    add_salon(platform.database, 1)
+    add_salon(platform.database, 2, currency="CHF")
+    found = list(doctor_world.model(in_town(platform, town, **key)))
+    assert words_of(found) == [
+        "ok: gemini-3.5-flash-lite answers; 0.00 of 20.00 dollars spent today",
+        "warning: no rate for CHF: its cost counts as nothing",
+    ]
+    (refused,) = doctor_world.model(in_town(platform, town, **key | {"gemini_api_key": SecretStr(PASSWORD)}))
+    assert refused.status == "failure"
+    assert "HTTP 400" in refused.words
+    assert PASSWORD not in refused.words
+    assert "GEMINI_API_KEY" in refused.advice
+    (silent,) = doctor_world.model(in_town(platform, town, **key | {"gemini_base_url": "http://127.0.0.1:1"}))
+    assert "does not answer" in silent.words
+
+
+def test_an_installations_own_texts_are_looked_at(platform: Platform, town: Town, tmp_path: Path) -> None:
+    own = tmp_path / "texts"
+    own.mkdir()
+    text = own_source("ru").replace("Записать вас {visit}? 😊", "Записать вас {visit} бесплатно? 😊", 1)
+    (own / "ru.txt").write_text(text, encoding="utf-8")
+    warned, _ = doctor_world.model(in_town(platform, town, reactivation_texts=own))
+    assert (warned.name, warned.status, "бесплатно" in warned.words) == ("message texts", "warning", True)
+    (own / "ru.txt").write_text("Привет", encoding="utf-8")
+    (broken,) = doctor_world.model(in_town(platform, town, reactivation_texts=own))
+    assert broken.status == "failure"
+    assert "line 1" in broken.words
