@@ -521,7 +521,6 @@ GENERATED_MESSAGES = _contract(
         "input_tokens": _count("tokens of the questions", pl.Int64),
         "output_tokens": _count("tokens of the answers, thoughts included", pl.Int64),
         "cost_micros": _count("cost of writing in millionths of a dollar", pl.Int64),
-        "latency_ms": _count("milliseconds that the model took", pl.Int64, null=True),
     },
     unique=["campaign_id"],
     rules=[_rule((pl.col("source") != "template") | pl.col("template_id").is_not_null(), "a template has its id")],

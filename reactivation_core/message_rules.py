@@ -6,11 +6,11 @@ A text is judged twice over: whether it says its facts, each in its place, and w
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from reactivation_core import message_words as words
-from reactivation_core.message_facts import STAGE_LIMITS, TOTAL_LIMIT, MessageFacts
+from reactivation_core.message_facts import STAGE_LIMITS, TOTAL_LIMIT, MessageFacts, Stage
 from reactivation_core.message_own_words import Setting, broken_by
 from reactivation_core.messages import OPT_OUT_LINE, PLACEHOLDER, fact_phrases, render
 from reactivation_core.morphology import declined
@@ -131,32 +131,60 @@ def judge_message(text: str, facts: MessageFacts) -> list[Offence]:
     return list(dict.fromkeys([*(Offence(rule) for rule, is_broken in broken if is_broken), *_own_words(own, facts)]))
 
 
+def judge_stored(
+    text: str, parts: Mapping[str, str], *, language: str, stage: Stage, business: str, first_contact: bool
+) -> list[Offence]:
+    """What is wrong with a text that was stored with the wording of its facts (`whatsapp_templates.text_parts`).
+
+    For checks of what is about to be sent: it needs no fact that may have changed since the text was written.
+    """
+    hint = OPT_OUT_LINE["en" if language == "en" else "ru"]
+    body = text.removesuffix(hint).rstrip()
+    joint = "or" if language == "en" else "или"
+    starts = re.split(rf"; | {joint} ", parts.get("slots", "")) if parts.get("slots") else []
+    own = _taken_out(body, parts, starts, joint)
+    broken = [
+        ("placeholder_unknown", bool(re.search(r"[{}\[\]]", body))),
+        ("length", len(body) > STAGE_LIMITS[stage] or len(text) > TOTAL_LIMIT),
+        ("name_missing", parts.get("name", "") not in body),
+        ("call_missing", not words.CALL.search(body[-words.CALL_WITHIN :])),
+        ("stop_missing", first_contact and not text.endswith(f"\n{hint}")),
+    ]
+    tongue = "en" if language == "en" else "ru"
+    kind = business if business in words.BUSINESS_SERVICES else "other"
+    setting = Setting(
+        tongue, stage, kind, bool(parts.get("discount")), parts.get("service", ""), parts.get("salon", ""), ()
+    )
+    found = [Offence(rule, hit) for rule, hit in broken_by(own, setting)]
+    return [*(Offence(rule) for rule, is_broken in broken if is_broken), *found]
+
+
 def _own_words(own: str, facts: MessageFacts) -> list[Offence]:
     service, salon = fact_phrases(facts)["service"], facts.salon
-    setting = Setting(
-        facts.tongue, facts.stage, facts.business, facts.discount_percent > 0, service, salon, facts.other_services
-    )
+    discounted = facts.discount_percent > 0
+    setting = Setting(facts.tongue, facts.stage, facts.business, discounted, service, salon, facts.other_services)
     return [Offence(rule, found) for rule, found in broken_by(own, setting)]
 
 
 def unfilled(body: str, facts: MessageFacts) -> str:
     """The text with a placeholder wherever it says a fact: what is left is of its own."""
-    phrases = fact_phrases(facts)
-    tell = english_when if facts.tongue == "en" else when
+    english = facts.tongue == "en"
+    tell = english_when if english else when
     starts = [tell(slot.starts_local) for slot in facts.slots]
-    joint = "or" if facts.tongue == "en" else "или"
-    known = [(either(starts[:count], joint), "slots") for count in range(len(starts), 0, -1)]
-    known += [(phrases["days_phrase"], "days_phrase"), (phrases["service"], "service"), (phrases["name"], "name")]
-    known += [(form, "staff") for form in _forms(phrases["staff"])]
-    own = re.sub(rf"(?<!\d){phrases['discount']} ?%", "{discount}%", body) if phrases["discount"] else body
+    return _taken_out(body, fact_phrases(facts), starts, "or" if english else "или")
+
+
+def _taken_out(body: str, phrases: Mapping[str, str], starts: Sequence[str], joint: str) -> str:
+    """The body with placeholders for the phrases that it says; of the slots it may say the first few."""
+    known = [(either(list(starts[:count]), joint), "slots") for count in range(len(starts), 0, -1)]
+    known += [(phrases.get(name, ""), name) for name in ("days_phrase", "service", "name")]
+    known += [(form, "staff") for form in _forms(phrases.get("staff", ""))]
+    discount = phrases.get("discount")
+    own = re.sub(rf"(?<!\d){discount} ?%", "{discount}%", body) if discount else body
     for said, name in known:
         if said:
-            own = re.sub(
-                rf"(?<![\w{{]){re.escape(said)}(?!\w)",
-                f"{{{name}}}",
-                own,
-                flags=0 if name in {"name", "staff"} else re.IGNORECASE,
-            )
+            flags = re.NOFLAG if name in {"name", "staff"} else re.IGNORECASE
+            own = re.sub(rf"(?<![\w{{]){re.escape(said)}(?!\w)", f"{{{name}}}", own, flags=flags)
     return own
 
 

@@ -5,12 +5,12 @@ Writers only ever fill what is empty: a second run finds the day planned, the sl
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from reactivation_resources.database.engine import Database, FrameSchema
 
@@ -64,15 +64,21 @@ SELECT campaign_id::text, company_id, client_id, stage, tone, text_source AS sou
        (message_cost * 100)::bigint AS cost_minor, writing->>'model' AS model, writing->>'prompt_version' AS prompt_version,
        writing->>'fallback' AS fallback, coalesce((writing->>'requests')::int, 0) AS requests,
        coalesce((writing->>'input_tokens')::bigint, 0) AS input_tokens, coalesce((writing->>'output_tokens')::bigint, 0) AS output_tokens,
-       coalesce((writing->>'cost_micros')::bigint, 0) AS cost_micros, (writing->>'latency_ms')::bigint AS latency_ms
+       coalesce((writing->>'cost_micros')::bigint, 0) AS cost_micros
 FROM reactivation_campaigns WHERE day = %(day)s AND message_text IS NOT NULL ORDER BY company_id, send_after, client_id
 """
 _TEXTS_SCHEMA: FrameSchema = {
     "campaign_id": pl.String, "company_id": pl.Int64, "client_id": pl.Int64, "stage": pl.String, "tone": pl.String,
     "source": pl.String, "template_id": pl.String, "text_template": pl.String, "characters": pl.Int32, "attempts": pl.Int8,
     "cost_minor": pl.Int64, "model": pl.String, "prompt_version": pl.String, "fallback": pl.String, "requests": pl.Int8,
-    "input_tokens": pl.Int64, "output_tokens": pl.Int64, "cost_micros": pl.Int64, "latency_ms": pl.Int64,
+    "input_tokens": pl.Int64, "output_tokens": pl.Int64, "cost_micros": pl.Int64,
 }  # fmt: skip
+
+_WORDINGS = """
+SELECT campaign_id::text, message_text, text_parts, stage, attempt_number, m.language, m.business_type
+FROM reactivation_campaigns JOIN companies m USING (company_id)
+WHERE day = :day AND message_text IS NOT NULL AND text_parts IS NOT NULL AND status IN ('planned', 'claimed') ORDER BY campaign_id
+"""
 
 _SLOTS = """
 SELECT c.company_id, c.client_id, c.service_id, s.rank, s.spare, s.staff_id, s.starts_at::timestamptz, s.local_day::date, s.length_s,
@@ -177,6 +183,12 @@ class CampaignLog:
     def texts(self, day: date) -> pl.DataFrame:
         """The day's messages with placeholders for what is personal (contract `generated_messages`)."""
         return self.database.frame(_TEXTS, _TEXTS_SCHEMA, day=day)
+
+    def wordings(self, day: date) -> Iterator[Row[Any]]:
+        """The day's texts with the wording of their facts, as they are stored: for the judge, never for a frame. Read a piece at a time."""
+        with self.database.begin() as connection:
+            rows = connection.execution_options(yield_per=1_000).execute(text(_WORDINGS), {"day": day})
+            yield from rows
 
     def sent(self, day: date) -> pl.DataFrame:
         """The day's campaigns with their outcome so far (contract `sent_campaigns`)."""

@@ -16,7 +16,7 @@ from reactivation_core.local_time import local_date, to_local
 from reactivation_core.reply_effects import ContextChange, context_of
 from reactivation_resources.database.engine import Database
 from reactivation_resources.dialog_context import ContextSlot, ContextUnavailable, DialogContextWriter, SentContext
-from reactivation_resources.message_writing import FAVOURITE
+from reactivation_resources.message_orders import FAVOURITE
 from reactivation_resources.offered_slots import offered
 from reactivation_resources.responses import Reply, asked_for
 

@@ -1,28 +1,26 @@
-"""Writes the messages of planned campaigns: gathers the facts, has them written, stores the texts and what they took.
+"""Writes the messages of planned campaigns and stores them with what they took.
 
-What to add here: where a fact comes from, and how many are written at a time. What to keep out: when the model's text is used (`composing`) and the
-words themselves (`reactivation_core.messages`).
+What to add here: how many are written at a time. What to keep out: facts (`message_orders`), when the model's text is used (`composing`) and the words
+themselves (`reactivation_core.messages`).
 
-Three hands work at a time: one reads facts, several ask the model, one stores what has come. Between them wait a few dozen messages at most, so
+Three hands work at a time: one reads orders, several ask the model, one stores what has come. Between them wait a few dozen messages at most, so
 memory does not grow with the day, and a crash loses no more than what was under way: the answers before it are remembered and cost nothing again.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection
 
-from reactivation_core.local_time import to_local
-from reactivation_core.message_facts import MessageFacts, SlotFact
+from reactivation_core.message_facts import MessageFacts
 from reactivation_core.message_prompt import content_hash
 from reactivation_core.message_templates import TemplateBook
 from reactivation_core.whatsapp_templates import text_parts
@@ -31,13 +29,12 @@ from reactivation_resources.campaign_log import CampaignLog
 from reactivation_resources.composing import Message, Order, UnfitTextError, ask_for, finished, refilled
 from reactivation_resources.database.engine import Database
 from reactivation_resources.gemini.client import Gemini, GeminiAccess
+from reactivation_resources.message_orders import FAVOURITE, CampaignOrder, order_with, orders_of
 from reactivation_resources.model_ledger import Budget, Entry, ModelLedger, Prices, Rejection, Remembered
-from reactivation_resources.offered_slots import offered
 
 log = logging.getLogger(__name__)
 
 PURPOSE = "message"
-FAVOURITE = "favourite_staff_id"
 REMEMBERED_FOR = timedelta(days=2)
 """The day is part of a question's content, so an answer serves its day only; the day may be run late."""
 
@@ -45,45 +42,26 @@ _READ_AT_A_TIME = 200  # campaigns whose facts are read by one query
 _STORED_AT_A_TIME = 64
 _MICROS = 1_000_000
 
-_FACTS = """
-SELECT c.campaign_id::text, c.company_id, c.client_id, c.days_since, c.discount_percent, c.attempt_number, c.slots, c.personalization,
-       c.text_template, k.name, s.title, m.title AS salon, m.business_type, m.language, m.timezone, m.currency, g.tone, g.include_slots_in_message,
-       (SELECT p.text_template FROM reactivation_campaigns p WHERE (p.company_id, p.client_id) = (c.company_id, c.client_id)
-          AND p.campaign_id <> c.campaign_id AND p.sent_at IS NOT NULL ORDER BY p.sent_at DESC LIMIT 1) AS previous
-FROM reactivation_campaigns c
-JOIN clients k USING (company_id, client_id) JOIN companies m USING (company_id) JOIN reactivation_settings g USING (company_id)
-LEFT JOIN services s USING (company_id, service_id)
-WHERE c.campaign_id = ANY(CAST(:campaigns AS uuid[])) ORDER BY c.company_id, c.client_id
-"""
-_STAFF = "SELECT company_id, staff_id, name FROM staff WHERE active AND company_id = ANY(CAST(:companies AS bigint[]))"
-_SERVICES = """
-SELECT company_id, array_agg(DISTINCT title ORDER BY title) AS titles FROM services
-WHERE active AND company_id = ANY(CAST(:companies AS bigint[])) GROUP BY company_id
-"""
-
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """A campaign to write: its order, what its question is remembered by, and what is kept beside the text."""
+class _Job:
+    """A message to write: what its question is remembered by, the remembered answer, why it is not asked, the money reserved for asking."""
 
-    campaign_id: str
-    company_id: int
-    order: Order
-    salon: str
-    currency: str
-    favourite: int | None
+    wanted: CampaignOrder
     content: str = ""
+    known: Remembered | None = None
+    reason: str | None = None
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A draft with what came of it: an answer of the model, new or remembered, or the reason for a text of people."""
+    """A job with what came of it: the message, the model's answer, new or remembered, and what was rejected."""
 
-    draft: _Draft
+    job: _Job
     message: Message | None
-    result: Remembered | None = None
+    result: Remembered | None
     rejections: tuple[Rejection, ...] = ()
-    reserved: int = 0
     asked: bool = False
 
 
@@ -165,10 +143,19 @@ class MessageWriter:
         `favourites` holds, by company and client, the staff member a message may name as the client's own. A campaign that no text fits is left
         without one, which is reported: it is not sent.
         """
-        report = WritingReport()
         self.ledger.trim(day)
-        anyio.run(partial(self._write, campaigns, favourites, day, now, report))
-        return report
+
+        def read(chunk: Sequence[str]) -> list[_Job]:
+            with self._database.begin() as connection:
+                wanted = list(orders_of(connection, chunk, favourites))
+            return self._jobs(wanted, day, now)
+
+        def store(batch: Sequence[_Written]) -> None:
+            self._store_answers(batch, day, now)
+            self._log.write_texts([self._row(one, one.message) for one in batch if one.message is not None])
+
+        chunks = [campaigns[start : start + _READ_AT_A_TIME] for start in range(0, len(campaigns), _READ_AT_A_TIME)]
+        return anyio.run(self._work, chunks, read, store)
 
     def preview(
         self, facts: MessageFacts, company: int, client_key: str, day: date, now: datetime, attempt: int = 1
@@ -178,145 +165,97 @@ class MessageWriter:
         Raises:
             UnfitTextError: If no text fits the facts.
         """
-        draft = _Draft("", company, Order(facts, client_key, attempt), facts.salon, "", None)
-        (draft,) = self._hashed([draft], day)
+        wanted = CampaignOrder("preview", company, Order(facts, client_key, attempt), "", None)
+        written: list[_Written] = []
 
-        async def ask() -> Message:
-            async with self._model() as model:
-                (one,) = [await self._answered(model, *job) for job in self._jobs([draft], day, now)]
-            await anyio.to_thread.run_sync(self._store_answers, [one], day, now)
-            if one.message is None:
-                raise UnfitTextError("no text fits this client's facts")
-            return one.message
+        def store(batch: Sequence[_Written]) -> None:
+            self._store_answers(batch, day, now)
+            written.extend(batch)
 
-        return anyio.run(ask)
+        anyio.run(self._work, [["preview"]], lambda _: self._jobs([wanted], day, now), store)
+        if written[0].message is None:
+            raise UnfitTextError("no text fits this client's facts")
+        return written[0].message
 
     # ------------------------------------------------------------ the three hands
 
-    async def _write(
-        self,
-        campaigns: Sequence[str],
-        favourites: Mapping[tuple[int, int], int],
-        day: date,
-        now: datetime,
-        report: WritingReport,
-    ) -> None:
+    async def _work(self, chunks: Sequence[Sequence[str]], read: "_Read", store: "_Store") -> WritingReport:
+        report = WritingReport()
         hands = self._terms.access.concurrency if self._terms is not None else 1
         to_ask, asking = anyio.create_memory_object_stream[_Job](hands)
         to_store, storing = anyio.create_memory_object_stream[_Written](_STORED_AT_A_TIME)
         try:
-            async with self._model() as model, anyio.create_task_group() as group:
-                group.start_soon(self._store, storing, day, now, report)
+            async with _OpenModel(self._terms, self._redis_url) as model, anyio.create_task_group() as group:
+                group.start_soon(_storing, storing, store, report)
                 async with to_store, anyio.create_task_group() as askers, asking:
                     for _ in range(hands):
-                        askers.start_soon(self._ask, model, asking.clone(), to_store)
-                    await self._read(to_ask, campaigns, favourites, day, now)
+                        askers.start_soon(self._asking, model, asking.clone(), to_store)
+                    async with to_ask:
+                        for chunk in chunks:
+                            for job in await anyio.to_thread.run_sync(read, chunk):
+                                await to_ask.send(job)
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
+        return report
 
-    async def _read(
-        self,
-        to_ask: MemoryObjectSendStream["_Job"],
-        campaigns: Sequence[str],
-        favourites: Mapping[tuple[int, int], int],
-        day: date,
-        now: datetime,
-    ) -> None:
-        async with to_ask:
-            for start in range(0, len(campaigns), _READ_AT_A_TIME):
-                chunk = campaigns[start : start + _READ_AT_A_TIME]
-                for job in await anyio.to_thread.run_sync(self._read_chunk, chunk, favourites, day, now):
-                    await to_ask.send(job)
-
-    async def _ask(
+    async def _asking(
         self,
         model: Gemini | None,
-        asking: MemoryObjectReceiveStream["_Job"],
+        asking: MemoryObjectReceiveStream[_Job],
         to_store: MemoryObjectSendStream[_Written],
     ) -> None:
         async with asking:
             async for job in asking:
-                await to_store.send(await self._answered(model, *job))
+                await to_store.send(await self._written(model, job))
 
-    async def _store(
-        self, storing: MemoryObjectReceiveStream[_Written], day: date, now: datetime, report: WritingReport
-    ) -> None:
-        async with storing:
-            async for first in storing:
-                batch = [first]
-                while len(batch) < _STORED_AT_A_TIME:
-                    try:
-                        batch.append(storing.receive_nowait())
-                    except (anyio.WouldBlock, anyio.EndOfStream):
-                        break
-                await anyio.to_thread.run_sync(self._store_batch, batch, day, now)
-                for one in batch:
-                    report.count(one)
-
-    # ------------------------------------------------------------ what they do
-
-    def _read_chunk(
-        self, campaigns: Sequence[str], favourites: Mapping[tuple[int, int], int], day: date, now: datetime
-    ) -> list["_Job"]:
-        with self._database.begin() as connection:
-            drafts = list(_drafts(connection, campaigns, favourites))
-        return self._jobs(self._hashed(drafts, day), day, now)
-
-    def _hashed(self, drafts: Iterable[_Draft], day: date) -> list[_Draft]:
-        if self._terms is None:
-            return list(drafts)
-        model, on = self._terms.access.model, day.isoformat()
-
-        def content(order: Order) -> str:
-            return content_hash(order.prompt, model=model, client_key=order.client_key, day=on)
-
-        return [replace(one, content=content(one.order)) for one in drafts]
-
-    def _jobs(self, drafts: Sequence[_Draft], day: date, now: datetime) -> list["_Job"]:
-        """Each draft with its remembered answer, or the money reserved for asking, or the reason why it is not asked."""
-        if self._terms is None:
-            return [(draft, None, "no_key", 0) for draft in drafts]
-        prices, budget = self._terms.prices, self._terms.budget
-        known = self.ledger.remembered([draft.content for draft in drafts], now - REMEMBERED_FOR)
-        unknown = [draft for draft in drafts if draft.content not in known]
-        needed = [(draft.company_id, most_micros(draft.order.prompt, prices)) for draft in unknown]
-        granted = self.ledger.reserve(day, needed, budget)
-        reserved = {
-            draft.content: micros if grant else None
-            for draft, (_, micros), grant in zip(unknown, needed, granted, strict=True)
-        }
-        jobs: list[_Job] = []
-        for draft in drafts:
-            micros = reserved.get(draft.content, 0)
-            jobs.append((draft, known.get(draft.content), None if micros is not None else "budget", micros or 0))
-        return jobs
-
-    async def _answered(
-        self, model: Gemini | None, draft: _Draft, known: Remembered | None, reason: str | None, reserved: int
-    ) -> _Written:
-        result, rejections = known, tuple[Rejection, ...]()
-        asks = model is not None and self._terms is not None and known is None and reason is None
-        if model is not None and self._terms is not None and asks:
-            result, rejections = await ask_for(draft.order, model, self._terms.prices)
+    async def _written(self, model: Gemini | None, job: _Job) -> _Written:
+        order, result, rejections = job.wanted.order, job.known, tuple[Rejection, ...]()
+        asked = False
+        if model is not None and self._terms is not None and result is None and job.reason is None:
+            result, rejections = await ask_for(order, model, self._terms.prices)
+            asked = True
+        message = None
         try:
-            message = finished(draft.order, result, reason, self._books.get(draft.order.facts.tongue))
+            message = finished(order, result, job.reason, self._books.get(order.facts.tongue))
         except UnfitTextError as error:
-            log.warning("campaign %s has no text: %s", draft.campaign_id, error)
-            message = None
-        return _Written(draft, message, result, rejections, reserved, asked=asks)
+            log.warning("campaign %s has no text: %s", job.wanted.campaign_id, error)
+        return _Written(job, message, result, rejections, asked)
 
-    def _store_batch(self, batch: Sequence[_Written], day: date, now: datetime) -> None:
-        self._store_answers(batch, day, now)
-        self._log.write_texts([self._row(one, one.message) for one in batch if one.message is not None])
+    # ------------------------------------------------------------ before and after
+
+    def _jobs(self, wanted: Sequence[CampaignOrder], day: date, now: datetime) -> list[_Job]:
+        """Each order with its remembered answer, or the money reserved for asking, or the reason why it is not asked."""
+        if self._terms is None:
+            return [_Job(one, reason="no_key") for one in wanted]
+        model, prices = self._terms.access.model, self._terms.prices
+        contents = [
+            content_hash(one.order.prompt, model=model, client_key=one.order.client_key, day=day.isoformat())
+            for one in wanted
+        ]
+        known = self.ledger.remembered(contents, now - REMEMBERED_FOR)
+        unknown = [
+            (one.company_id, most_micros(one.order.prompt, prices))
+            for one, content in zip(wanted, contents, strict=True)
+            if content not in known
+        ]
+        granted = iter(zip(unknown, self.ledger.reserve(day, unknown, self._terms.budget), strict=True))
+        jobs = []
+        for one, content in zip(wanted, contents, strict=True):
+            if content in known:
+                jobs.append(_Job(one, content, known[content]))
+                continue
+            (_, micros), grant = next(granted)
+            jobs.append(_Job(one, content, reserved=micros) if grant else _Job(one, content, reason="budget"))
+        return jobs
 
     def _store_answers(self, batch: Sequence[_Written], day: date, now: datetime) -> None:
         entries = [
             Entry(
-                one.draft.content,
-                one.draft.company_id,
+                one.job.content,
+                one.job.wanted.company_id,
                 one.result,
                 one.rejections,
-                one.reserved,
+                one.job.reserved,
                 keep=one.result.failure not in PASSING,
             )
             for one in batch
@@ -325,46 +264,58 @@ class MessageWriter:
         self.ledger.store(day, now, entries)
 
     def _row(self, one: _Written, message: Message) -> dict[str, Any]:
-        draft, facts = one.draft, one.draft.order.facts
+        wanted, facts = one.job.wanted, one.job.wanted.order.facts
         took = asdict(one.result) if one.result is not None else {}
         took = {name: value for name, value in took.items() if name not in {"text", "failure"}}
-        rate = self._terms.rates.get(draft.currency, Decimal(0)) if self._terms is not None else Decimal(0)
+        rate = self._terms.rates.get(wanted.currency, Decimal(0)) if self._terms is not None else Decimal(0)
         cost = (one.result.cost_micros if one.result is not None else 0) * rate / _MICROS
         return {
-            "campaign_id": draft.campaign_id,
+            "campaign_id": wanted.campaign_id,
             "stage": message.stage,
             "tone": facts.manner,
             "text_source": message.source,
             "template_id": message.template_id,
             "text_template": message.text_template,
             "message_text": message.text,
-            "text_parts": json.dumps(text_parts(facts, draft.salon)),
+            "text_parts": json.dumps(text_parts(facts, facts.salon)),
             "message_cost": round(cost, 4),
             "writing": json.dumps({**took, "fallback": message.fallback}),
-            "personalization": json.dumps({FAVOURITE: draft.favourite} if draft.favourite is not None else {}),
+            "personalization": json.dumps({FAVOURITE: wanted.favourite} if wanted.favourite is not None else {}),
         }
 
-    def _model(self) -> "_OpenModel":
-        return _OpenModel(self._terms.access if self._terms is not None else None, self._redis_url)
+
+_Read = Callable[[Sequence[str]], list[_Job]]
+_Store = Callable[[Sequence[_Written]], None]
 
 
-_Job = tuple[_Draft, Remembered | None, str | None, int]
-"""A draft, its remembered answer, why it is not asked, and the money reserved for asking."""
+async def _storing(storing: MemoryObjectReceiveStream[_Written], store: _Store, report: WritingReport) -> None:
+    """Store what has come, as much as there is at a time."""
+    async with storing:
+        async for first in storing:
+            batch = [first]
+            while len(batch) < _STORED_AT_A_TIME:
+                try:
+                    batch.append(storing.receive_nowait())
+                except (anyio.WouldBlock, anyio.EndOfStream):
+                    break
+            await anyio.to_thread.run_sync(store, batch)
+            for one in batch:
+                report.count(one)
 
 
 @dataclass
 class _OpenModel:
-    """The model while it is needed; None where there is no key."""
+    """The model while it is needed; None without terms."""
 
-    access: GeminiAccess | None
+    terms: ModelTerms | None
     redis_url: str | None
     opened: Gemini | None = None
 
     async def __aenter__(self) -> Gemini | None:
-        self.opened = Gemini(self.access, self.redis_url) if self.access is not None else None
+        self.opened = Gemini(self.terms.access, self.redis_url) if self.terms is not None else None
         return self.opened
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self.opened is not None:
             await self.opened.__aexit__()
 
@@ -373,62 +324,8 @@ def rewrite_message(
     connection: Connection, campaign_id: str, slots: Sequence[Mapping[str, Any]]
 ) -> tuple[str, dict[str, str]]:
     """The text of a campaign with other slots offered, in the words it was first written in where they fit, and the text's parts."""
-    row = connection.execute(text(_FACTS), {"campaigns": [campaign_id]}).one()
-    facts = _facts(row, row.personalization.get(FAVOURITE), slots, *_of_company(connection, [row.company_id]))
-    return refilled(Order(facts, _key(row), row.attempt_number), row.text_template or ""), text_parts(facts, row.salon)
-
-
-def _drafts(
-    connection: Connection, campaigns: Sequence[str], favourites: Mapping[tuple[int, int], int]
-) -> Iterator[_Draft]:
-    rows = connection.execute(text(_FACTS), {"campaigns": list(campaigns)}).all()
-    staff, services = _of_company(connection, sorted({row.company_id for row in rows}))
-    for row in rows:
-        favourite = favourites.get((row.company_id, row.client_id))
-        facts = _facts(row, favourite, row.slots or [], staff, services)
-        order = Order(facts, _key(row), row.attempt_number)
-        yield _Draft(row.campaign_id, row.company_id, order, row.salon, row.currency, favourite)
-
-
-Staff = dict[tuple[int, int], str]
-Services = dict[int, tuple[str, ...]]
-
-
-def _of_company(connection: Connection, companies: Sequence[int]) -> tuple[Staff, Services]:
-    """The working staff and the services of companies: read once, not once a client."""
-    wanted = {"companies": list(companies)}
-    staff = {(row.company_id, row.staff_id): row.name for row in connection.execute(text(_STAFF), wanted)}
-    services = {row.company_id: tuple(row.titles) for row in connection.execute(text(_SERVICES), wanted)}
-    return staff, services
-
-
-def _facts(
-    row: Row[Any], favourite: int | None, slots: Iterable[Mapping[str, Any]], staff: Staff, services: Services
-) -> MessageFacts:
-    times = tuple(
-        SlotFact(to_local(slot.starts_at, row.timezone), staff.get((row.company_id, slot.staff_id)))
-        for slot in offered(slots)
-        if row.include_slots_in_message
-    )
-    return MessageFacts(
-        name=row.name,
-        service_title=row.title or "",
-        staff_name=staff.get((row.company_id, favourite)) if favourite is not None else None,
-        days_inactive=row.days_since,
-        discount_percent=row.discount_percent,
-        slots=times,
-        business_type=row.business_type,
-        tone=row.tone,
-        language=row.language,
-        first_contact=row.attempt_number == 1,
-        salon=row.salon,
-        other_services=tuple(title for title in services.get(row.company_id, ()) if title != row.title),
-        previous=row.previous or "",
-    )
-
-
-def _key(row: Row[Any]) -> str:
-    return f"{row.company_id}:{row.client_id}"
+    order, text_template = order_with(connection, campaign_id, slots)
+    return refilled(order, text_template), text_parts(order.facts, order.facts.salon)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

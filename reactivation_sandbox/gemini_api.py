@@ -4,6 +4,7 @@ What to add here: an error of the server. What to keep out: the words (`model_wo
 """
 
 import asyncio
+import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable
@@ -66,7 +67,10 @@ class Temper:
 
 
 class GeminiApi:
-    """The model of a town. What it was asked is kept: tests look for what should not have been told."""
+    """The model of a town: the same question has the same answer, unless it goes wrong, which is drawn anew each time.
+
+    What it was asked is kept: tests look for what should not have been told.
+    """
 
     def __init__(self, town: Callable[[], Town], key: str) -> None:
         self._town = town
@@ -75,6 +79,7 @@ class GeminiApi:
         self.asked: deque[dict[str, Any]] = deque(maxlen=20_000)
         self.counts: Counter[str] = Counter()
         self.tokens = [0, 0]
+        self._times: Counter[str] = Counter()
         self._at_a_time = self._most_at_a_time = 0
 
     def routes(self) -> list[Route]:
@@ -91,6 +96,7 @@ class GeminiApi:
         self.temper = Temper()
         self.asked.clear()
         self.counts.clear()
+        self._times.clear()
         self.tokens = [0, 0]
         self._most_at_a_time = 0
 
@@ -138,12 +144,16 @@ class GeminiApi:
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return _error(400, "INVALID_ARGUMENT", f"Invalid JSON payload received: {error}")
         self.asked.append(body)
-        number = sum(self.counts.values())
+        content = hashlib.sha256(
+            json.dumps([body.get("systemInstruction"), body["contents"]], sort_keys=True).encode()
+        ).hexdigest()
+        number = self._times[content]
+        self._times[content] += 1
         dice = self._town().dice
         temper = self.temper
         kind = None
-        if dice.chance(temper.misbehave, "model misbehaves", number):
-            kind = dice.pick(temper.kinds or KINDS, "how", number)
+        if dice.chance(temper.misbehave, "model misbehaves", content, number):
+            kind = dice.pick(temper.kinds or KINDS, "how", content, number)
         self.counts[kind or "good"] += 1
         self._at_a_time += 1
         self._most_at_a_time = max(self._most_at_a_time, self._at_a_time)
@@ -153,7 +163,7 @@ class GeminiApi:
             self._at_a_time -= 1
         if temper.refuse:
             return _error(temper.refuse, "FAILED_PRECONDITION", "User location is not supported for the API use.")
-        text = answer(question, dice, number, kind if kind in FLAWS else None)
+        text = answer(question, dice, content, kind if kind in FLAWS else None)
         return self._trouble(kind, body) or self._told(body, text, "STOP")
 
     def _trouble(self, kind: str | None, body: dict[str, Any]) -> Response | None:

@@ -69,27 +69,27 @@ def understand(system: str, question: str, wants_days: bool) -> Asked:
     )
 
 
-def answer(asked: Asked, dice: Dice, number: int, flaw: str | None) -> str:
+def answer(asked: Asked, dice: Dice, content: str, flaw: str | None) -> str:
     """The answer's text: JSON, unless the flaw is that it is not."""
     if asked.wants_days:
         return _days(asked, dice, flaw)
-    text = _good(asked, dice, number)
-    spoilt = _spoilt(text, asked, flaw, dice, number) if flaw is not None else text
+    text = _good(asked, dice, content)
+    spoilt = _spoilt(text, asked, flaw, dice, content) if flaw is not None else text
     return spoilt if flaw == "not_json" else json.dumps({"text": spoilt}, ensure_ascii=False)
 
 
-def _good(asked: Asked, dice: Dice, number: int) -> str:
+def _good(asked: Asked, dice: Dice, content: str) -> str:
     bank = _RUSSIAN if asked.russian else _ENGLISH
     kinds = ["name" if "name" in asked.placeholders else "", "days_phrase", "warm"]
     kinds += [kind for kind in ("staff", "discount", "slots") if kind in asked.placeholders] + ["end"]
     for draw in range(6):
-        text = " ".join(filter(None, (dice.pick(bank[kind], "words", number, draw, kind) for kind in kinds)))
+        text = " ".join(filter(None, (dice.pick(bank[kind], "words", content, draw, kind) for kind in kinds)))
         if len(re.sub(r"\{\w+\}", "", text)) <= asked.limit:
             return text
     return " ".join(filter(None, (min(bank[kind], key=len) for kind in kinds)))
 
 
-def _spoilt(text: str, asked: Asked, flaw: str, dice: Dice, number: int) -> str:
+def _spoilt(text: str, asked: Asked, flaw: str, dice: Dice, content: str) -> str:
     middle = {
         "numbers": ("Уже 3 места заняты.", "Only 3 places left."),
         "wrong_staff": ("Мастер Снежана передаёт привет.", "Snezhana is waiting."),
@@ -110,7 +110,7 @@ def _spoilt(text: str, asked: Asked, flaw: str, dice: Dice, number: int) -> str:
     if flaw == "preamble":
         return (
             dice.pick(
-                ("Конечно! Вот ваше сообщение: ", "Вот вариант: ", "Sure, here is the message: "), "preamble", number
+                ("Конечно! Вот ваше сообщение: ", "Вот вариант: ", "Sure, here is the message: "), "preamble", content
             )
             + text
         )

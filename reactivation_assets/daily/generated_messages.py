@@ -1,17 +1,21 @@
 """`generated_messages`: what each planned client will read."""
 
+from collections import Counter
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from reactivation_assets.daily_frames import Check, Finding, counts_table, daily_asset, materialize_days
+from reactivation_assets.daily_frames import Check, Finding, always_holds, counts_table, daily_asset, materialize_days
 from reactivation_assets.pictures import histogram
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.message_facts import TOTAL_LIMIT
+from reactivation_core.message_rules import judge_stored
 from reactivation_resources.platform import Platform
 
+KEEPS_THE_RULES = "every_message_keeps_the_rules"
 MOST_FALLBACKS = 0.2
 """A larger share of texts that a model should have written and did not is worth a look."""
 
@@ -34,6 +38,11 @@ CHECKS = [
         ),
     ),
     Check(
+        KEEPS_THE_RULES,
+        "every text that waits to be sent passes the judge once more",
+        always_holds,
+    ),
+    Check(
         "model_writes_most",
         "at most a fifth of the texts that the model was to write come from templates",
         _fallbacks,
@@ -54,7 +63,11 @@ def generated_messages(context: dg.AssetExecutionContext, platform: PlatformPara
             _write(context, platform, day)
         return platform.campaign_log.texts(day)
 
-    return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture, checks=CHECKS)
+    def rules(day: date, _: pl.DataFrame) -> Finding:
+        return _judge(platform, day) if platform.calendar.is_live(day) else Finding(passed=True)
+
+    checks = [replace(one, holds=rules) if one.name == KEEPS_THE_RULES else one for one in CHECKS]
+    return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture, checks=checks)
 
 
 def _write(context: dg.AssetExecutionContext, platform: Platform, day: date) -> None:
@@ -72,6 +85,29 @@ def _write(context: dg.AssetExecutionContext, platform: Platform, day: date) -> 
         dict(report.rejections),
         report.unwritten,
     )
+
+
+def _judge(platform: Platform, day: date) -> Finding:
+    """Judge what waits to be sent by what is stored of it; a text that was sent is past judging."""
+    judged, broken = 0, Counter[str]()
+    for row in platform.campaign_log.wordings(day):
+        judged += 1
+        offences = judge_stored(
+            row.message_text,
+            row.text_parts,
+            language=row.language,
+            stage=row.stage,
+            business=row.business_type,
+            first_contact=row.attempt_number == 1,
+        )
+        broken.update({one.rule for one in offences})
+    without = len(platform.campaign_log.without_text(day))
+    numbers = {
+        "judged": judged,
+        "without a text": without,
+        **{f"breaks {rule}": count for rule, count in broken.items()},
+    }
+    return Finding(passed=not broken, numbers=numbers)
 
 
 def _describe(frame: pl.DataFrame) -> dict[str, Any]:

@@ -19,15 +19,18 @@ SENDING_STEPS = 3
 
 @dataclass(frozen=True)
 class Kill:
-    """When to die: before the n-th statement or commit, or when a step of the daily job starts."""
+    """When to die: before the n-th statement or commit, the n-th once the daily job has ended, or when a step of that job starts."""
 
     statement: int = 0
+    while_sending: int = 0
     step: str = ""
 
 
-def live(simulation: Simulation, progress: Progress | None = None) -> None:
+def live(simulation: Simulation, progress: Progress | None = None, while_sending: int = 0) -> None:
     """The daily job, then the first moments at which something is due."""
     simulation.launcher.run("daily_campaigns", partition=DAY.isoformat(), progress=progress)
+    if while_sending:
+        die_at_statement(simulation.platform.database, while_sending)
     for _ in range(SENDING_STEPS):
         due = simulation.platform.outbox.next_planned_at()
         if due is not None:
@@ -62,7 +65,11 @@ def main(argument: str) -> None:
         with simulation_in(town, settings, START) as simulation:
             if kill.statement:
                 die_at_statement(simulation.platform.database, kill.statement)
-            live(simulation, lambda step, moment: die() if (step, moment) == (kill.step, "STEP_START") else None)
+            live(
+                simulation,
+                lambda step, moment: die() if (step, moment) == (kill.step, "STEP_START") else None,
+                kill.while_sending,
+            )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from tests.assets.town_world import DAILY, DAY, START, World, fingerprints, rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEFT_BEHIND = {
-    "campaigns": "SELECT * FROM reactivation_campaigns ORDER BY campaign_id",
+    # how long the model took is nobody's doing
+    "campaigns": "SELECT c.*, writing - 'latency_ms' AS writing FROM reactivation_campaigns c ORDER BY campaign_id",
     "deferrals": "SELECT * FROM deferrals ORDER BY company_id, client_id",
     "planned days": "SELECT * FROM planned_days ORDER BY company_id",
     "events": "SELECT campaign_id, at, event, from_status, to_status, detail FROM campaign_events ORDER BY campaign_id, event_id",
@@ -37,7 +38,7 @@ IN_THE_MORNING = [
     *(Kill(step=step) for step in STEPS),
     Kill(statement=60),
 ]
-WHILE_SENDING = [Kill(statement=number) for number in (150, 190, 230)]
+WHILE_SENDING = [Kill(while_sending=number) for number in (15, 50, 90, 130)]
 LATER = START + timedelta(hours=3)
 DELAY = timedelta(minutes=30)  # what a killed dispatcher had claimed waits for its lease to end
 
@@ -101,7 +102,7 @@ def test_a_morning_killed_and_run_again_leaves_what_an_undisturbed_one_leaves(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", WHILE_SENDING, ids=lambda kill: f"statement {kill.statement}")
+@pytest.mark.parametrize("kill", WHILE_SENDING, ids=lambda kill: f"statement {kill.while_sending}")
 def test_a_day_killed_while_sending_writes_to_everyone_once(
     world: World, undisturbed: Undisturbed, tmp_path: Path, kill: Kill
 ) -> None:

@@ -5,13 +5,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from sqlalchemy import text
 
+from reactivation_assets.build import build_defs
 from reactivation_cli.simulation import Simulation
-from tests.assets.town_world import DAY, frame, rows
+from tests.assets.town_world import DAY, PLANNING, frame, rows
 
 
 def run_day(simulation: Simulation) -> dg.ExecuteInProcessResult:
     return simulation.launcher.run("daily_campaigns", partition=DAY.isoformat())
+
+
+def run_only(simulation: Simulation, *assets: str) -> dg.ExecuteInProcessResult:
+    defs = build_defs(resources={"platform": dg.ResourceDefinition.hardcoded_resource(simulation.platform)})
+    job = defs.resolve_job_def("daily_campaigns").get_subset(asset_selection={dg.AssetKey(name) for name in assets})
+    with dg.DagsterInstance.ephemeral() as instance:
+        return job.execute_in_process(instance=instance, partition_key=DAY.isoformat(), raise_on_error=False)
 
 
 def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
@@ -39,6 +48,12 @@ def test_a_day_written_by_the_model(simulation: Simulation) -> None:
     assert told["tokens of questions"] == texts["input_tokens"].sum() == simulation.town.model()["tokens"][0]
     assert told["cost, dollars"] == pytest.approx(texts["cost_micros"].sum() / 1e6)
     assert check(result, "model_writes_most").passed
+    judged = check(result, "every_message_keeps_the_rules")
+    assert (judged.passed, judged.metadata["judged"].value, judged.metadata["without a text"].value) == (
+        True,
+        texts.height,
+        0,
+    )
     stored = rows(
         simulation.platform.database,
         "SELECT message_text, text_template FROM reactivation_campaigns WHERE NOT held_out",
@@ -65,3 +80,22 @@ def test_a_day_on_which_the_model_is_gone_is_written_from_templates_and_the_chec
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert result.success
     simulation.town.model(forget=True)
+
+
+@pytest.mark.slow
+def test_a_text_that_breaks_a_rule_stops_the_day(simulation: Simulation) -> None:
+    """Whatever put it there: what depends on the messages does not run, so nothing is sent."""
+    planned = run_only(simulation, *PLANNING)
+    assert planned.success
+    with simulation.platform.database.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE reactivation_campaigns SET message_text = message_text || ' Всё бесплатно!' WHERE NOT held_out"
+            )
+        )
+    result = run_only(simulation, "generated_messages", "sent_campaigns")
+    judged = check(result, "every_message_keeps_the_rules")
+    assert not judged.passed
+    assert judged.metadata["breaks offer"].value > 0
+    assert not result.success
+    assert simulation.town.messages() == []

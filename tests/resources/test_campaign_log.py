@@ -122,9 +122,9 @@ def test_a_text_is_stored_once_and_read_back_without_the_name(log: CampaignLog, 
     ]
     assert "Анна" not in str(frame.rows())
     took = frame.select(
-        "model", "prompt_version", "fallback", "requests", "input_tokens", "output_tokens", "cost_micros", "latency_ms"
+        "model", "prompt_version", "fallback", "requests", "input_tokens", "output_tokens", "cost_micros"
     )
-    assert took.rows() == [("m", "v", None, 2, 900, 60, 420, 700)]
+    assert took.rows() == [("m", "v", None, 2, 900, 60, 420)]
     row = campaign(database, one)  # type: ignore[arg-type]
     assert (row.message_text, row.personalization) == ("Анна, записать вас?", {"a": 1, "b": 2})
     assert log.without_text(DAY) == [campaign_id(1, 2, 1, 1)]

@@ -12,7 +12,8 @@ from reactivation_core.message_rules import judge_message
 from reactivation_core.message_templates import own_source, parse
 from reactivation_core.messages import OPT_OUT_LINE
 from reactivation_resources.database.engine import Database
-from reactivation_resources.message_writing import FAVOURITE, MessageWriter, rewrite_message
+from reactivation_resources.message_orders import FAVOURITE
+from reactivation_resources.message_writing import MessageWriter, rewrite_message
 from tests.resources.sending_world import NOON, add_campaign, add_salon, campaign, execute, rows
 
 SLOT = {"rank": 1, "spare": False, "staff_id": 5, "starts_at": "2026-11-26T15:30:00+00:00"}
