@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from reactivation_core import message_words as words
 from reactivation_core.message_facts import STAGE_LIMITS, TOTAL_LIMIT, MessageFacts, Stage
 from reactivation_core.message_own_words import Setting, broken_by
-from reactivation_core.messages import OPT_OUT_LINE, PLACEHOLDER, fact_phrases, render
+from reactivation_core.messages import OPT_OUT_LINE, PLACEHOLDER, fact_phrases, render, slot_phrases
 from reactivation_core.morphology import declined
-from reactivation_core.russian import either, english_when, when
+from reactivation_core.russian import either
 
 RULES: Final[Mapping[str, str]] = {
     "answer": "it is not the answer that was asked for",
@@ -168,10 +168,8 @@ def _own_words(own: str, facts: MessageFacts) -> list[Offence]:
 
 def unfilled(body: str, facts: MessageFacts) -> str:
     """The text with a placeholder wherever it says a fact: what is left is of its own."""
-    english = facts.tongue == "en"
-    tell = english_when if english else when
-    starts = [tell(slot.starts_local) for slot in facts.slots]
-    return _taken_out(body, fact_phrases(facts), starts, "or" if english else "или")
+    joint = "or" if facts.tongue == "en" else "или"
+    return _taken_out(body, fact_phrases(facts), slot_phrases(facts), joint)
 
 
 def _taken_out(body: str, phrases: Mapping[str, str], starts: Sequence[str], joint: str) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from reactivation_core.message_facts import PLACEHOLDERS, STAGE_LIMITS, TOTAL_LIMIT, MessageFacts, Stage
 from reactivation_core.message_names import client_name, service_title, staff_name
 from reactivation_core.morphology import Case, declined, readings
-from reactivation_core.russian import days_phrase, either, english_days_phrase, english_when, when
+from reactivation_core.russian import days_phrase, either, english_days_phrase, english_time, english_when, when
 
 BUSINESS_WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "beauty": ("мастер", "на процедуру"),
@@ -77,11 +77,10 @@ def render(template: str, facts: MessageFacts) -> str:
 def fact_phrases(facts: MessageFacts) -> dict[str, str]:
     """Return the wording of every fact by placeholder name; what is not known is "" or absent from the text."""
     english = facts.tongue == "en"
-    starts = [(english_when if english else when)(slot.starts_local) for slot in facts.slots]
     master, visit = BUSINESS_WORDS[facts.business]
     return {
         "name": client_name(facts.name),
-        "slots": either(starts, "or" if english else "или"),
+        "slots": either(slot_phrases(facts), "or" if english else "или"),
         "discount": str(facts.discount_percent) if facts.discount_percent > 0 else "",
         "days_phrase": (english_days_phrase if english else days_phrase)(facts.days_inactive),
         "service": service_title(facts.service_title),
@@ -89,6 +88,21 @@ def fact_phrases(facts: MessageFacts) -> dict[str, str]:
         "master": master,
         "visit": visit,
     }
+
+
+def slot_phrases(facts: MessageFacts) -> list[str]:
+    """The wording of each slot, in order: "в четверг, 26 ноября, в 18:30"; one on the day of the slot before it is told by its time, "в 19:00"."""
+    english = facts.tongue == "en"
+    told: list[str] = []
+    day = None
+    for slot in facts.slots:
+        local = slot.starts_local
+        if local.date() == day:
+            told.append(f"at {english_time(local)}" if english else f"в {local.hour}:{local.minute:02d}")
+        else:
+            told.append(english_when(local) if english else when(local))
+        day = local.date()
+    return told
 
 
 def case_before(words: str) -> Case:

@@ -114,10 +114,14 @@ def when(local: datetime) -> str:
 
 def english_when(local: datetime) -> str:
     """Return a local time as an absolute date in English: "Thursday, November 26, at 6:30 PM"."""
-    hour = local.hour % 12 or 12
-    half = "AM" if local.hour < 12 else "PM"
     day = f"{_ENGLISH_WEEKDAYS[local.weekday()]}, {_ENGLISH_MONTHS[local.month - 1]} {local.day}"
-    return f"{day}, at {hour}:{local.minute:02d} {half}"
+    return f"{day}, at {english_time(local)}"
+
+
+def english_time(local: datetime) -> str:
+    """Return a time of day in English: "6:30 PM"."""
+    half = "AM" if local.hour < 12 else "PM"
+    return f"{local.hour % 12 or 12}:{local.minute:02d} {half}"
 
 
 def either(parts: list[str], conjunction: str = "или") -> str:

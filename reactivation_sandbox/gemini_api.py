@@ -80,7 +80,7 @@ class GeminiApi:
         self.counts: Counter[str] = Counter()
         self.tokens = [0, 0]
         self._times: Counter[str] = Counter()
-        self._at_a_time = self._most_at_a_time = 0
+        self._present = [0, 0]  # questions now, and the most there were
 
     def routes(self) -> list[Route]:
         """The model's one call, and the control of it."""
@@ -98,7 +98,7 @@ class GeminiApi:
         self.counts.clear()
         self._times.clear()
         self.tokens = [0, 0]
-        self._most_at_a_time = 0
+        self._present = [0, 0]  # what was asked before and is not answered yet counts no more
 
     async def control(self, request: Request) -> Response:
         """Set the temper (fields of `Temper`; `forget` first, if true) and tell what has happened: counts by kind, tokens, most at a time."""
@@ -111,7 +111,7 @@ class GeminiApi:
             except ValueError as error:
                 return as_json({"error": str(error)}, 400)
         counts = dict(sorted(self.counts.items()))
-        return as_json({"counts": counts, "tokens": self.tokens, "at_a_time": self._most_at_a_time})
+        return as_json({"counts": counts, "tokens": self.tokens, "at_a_time": self._present[1]})
 
     async def questions(self, _: Request) -> Response:
         """Everything that was asked, as it came."""
@@ -155,12 +155,13 @@ class GeminiApi:
         if dice.chance(temper.misbehave, "model misbehaves", content, number):
             kind = dice.pick(temper.kinds or KINDS, "how", content, number)
         self.counts[kind or "good"] += 1
-        self._at_a_time += 1
-        self._most_at_a_time = max(self._most_at_a_time, self._at_a_time)
+        present = self._present
+        present[0] += 1
+        present[1] = max(present)
         try:
             await asyncio.sleep(temper.slow_s if kind == "slow" else temper.latency_s)
         finally:
-            self._at_a_time -= 1
+            present[0] -= 1
         if temper.refuse:
             return _error(temper.refuse, "FAILED_PRECONDITION", "User location is not supported for the API use.")
         text = answer(question, dice, content, kind if kind in FLAWS else None)

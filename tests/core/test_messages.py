@@ -50,6 +50,19 @@ def test_an_english_message_by_hand():
     )
 
 
+def test_two_slots_of_a_day_name_the_day_once():
+    same = (SLOTS[1], replace(SLOTS[1], starts_local=datetime(2026, 11, 26, 19, 0, tzinfo=ZONE)), SLOTS[2])
+    facts = replace(FACTS, slots=same, days_inactive=200)
+    text = render(
+        "Здравствуйте, {name}! Вы были у нас {days_phrase} назад. Есть время {slots}. Скидка {discount}%. Записать вас? 😊",
+        facts,
+    )
+    assert "в четверг, 26 ноября, в 18:30; в 19:00 или во вторник, 1 декабря, в 11:00" in text
+    assert judge_message(text, facts) == []
+    english = render("Hi {name}! {days_phrase}. {slots} {discount}% 😊", replace(facts, language="en", slots=same[:2]))
+    assert "Thursday, November 26, at 6:30 PM or at 7:00 PM" in english
+
+
 def test_a_fact_that_begins_a_sentence_has_a_capital():
     text = render(
         "Здравствуйте, {name}! {days_phrase} назад вы были у нас. Записать вас? 😊", replace(FACTS, days_inactive=61)
