@@ -8,7 +8,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from reactivation_assets.daily_frames import Check, Finding, always_holds, counts_table, daily_asset, materialize_days
+from reactivation_assets.daily_frames import (
+    Check,
+    Finding,
+    always_holds,
+    counts_table,
+    daily_asset,
+    markdown_table,
+    materialize_days,
+)
 from reactivation_assets.pictures import histogram
 from reactivation_assets.resources import PlatformParam
 from reactivation_core.message_facts import TOTAL_LIMIT
@@ -51,7 +59,9 @@ CHECKS = [
 ]
 
 
-@daily_asset("generated_messages", group="daily", deps=["ranked_slots"], kinds=["polars", "postgres"], checks=CHECKS)
+@daily_asset(
+    "generated_messages", group="daily", deps=["ranked_slots"], kinds=["polars", "postgres", "gemini"], checks=CHECKS
+)
 def generated_messages(context: dg.AssetExecutionContext, platform: PlatformParam) -> dg.MaterializeResult:
     """One message per planned client, as written: by whom, its template, stage and tone, tokens and cost. Names stay in PostgreSQL.
 
@@ -66,8 +76,15 @@ def generated_messages(context: dg.AssetExecutionContext, platform: PlatformPara
     def rules(day: date, _: pl.DataFrame) -> Finding:
         return _judge(platform, day) if platform.calendar.is_live(day) else Finding(passed=True)
 
+    def rejected(day: date, _: pl.DataFrame) -> dict[str, Any]:
+        counts = platform.message_writer.ledger.rejections(day)
+        rules = pl.DataFrame({"rule": list(counts), "answers": list(counts.values())})
+        return {"rules that answers broke": markdown_table(rules)} if counts else {}
+
     checks = [replace(one, holds=rules) if one.name == KEEPS_THE_RULES else one for one in CHECKS]
-    return materialize_days(context, platform.lake, compute, describe=_describe, picture=_picture, checks=checks)
+    return materialize_days(
+        context, platform.lake, compute, describe=_describe, picture=_picture, checks=checks, apply=rejected
+    )
 
 
 def _write(context: dg.AssetExecutionContext, platform: Platform, day: date) -> None:
@@ -114,7 +131,10 @@ def _describe(frame: pl.DataFrame) -> dict[str, Any]:
     return {
         "messages": frame.height,
         "stages": counts_table(frame, "stage", "tone", "source"),
-        "templates": counts_table(frame, "template_id"),
+        "templates": counts_table(frame.drop_nulls("template_id"), "template_id"),
+        "examples": markdown_table(
+            frame.unique("stage", keep="first", maintain_order=True).select("stage", "tone", "source", "text_template")
+        ),
         "why not by the model": counts_table(frame.drop_nulls("fallback"), "fallback"),
         "tokens of questions": int(frame["input_tokens"].sum()),
         "tokens of answers": int(frame["output_tokens"].sum()),

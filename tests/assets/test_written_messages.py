@@ -46,6 +46,8 @@ def test_a_day_written_by_the_model(simulation: Simulation) -> None:
     assert (texts["cost_minor"] > 0).all()
     told = metadata(result)
     assert told["tokens of questions"] == texts["input_tokens"].sum() == simulation.town.model()["tokens"][0]
+    assert "{days_phrase}" in str(told["examples"])
+    assert "rules that answers broke" not in told
     assert told["cost, dollars"] == pytest.approx(texts["cost_micros"].sum() / 1e6)
     assert check(result, "model_writes_most").passed
     judged = check(result, "every_message_keeps_the_rules")
@@ -79,6 +81,16 @@ def test_a_day_on_which_the_model_is_gone_is_written_from_templates_and_the_chec
     warned = check(result, "model_writes_most")
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert result.success
+    simulation.town.model(forget=True)
+
+
+@pytest.mark.slow
+def test_a_day_of_bad_answers_shows_which_rules_they_broke(simulation: Simulation) -> None:
+    simulation.town.model(forget=True, misbehave=1, kinds=["price"])
+    result = run_day(simulation)
+    assert "| price |" in str(metadata(result)["rules that answers broke"])
+    assert set(frame(simulation.platform.lake, "generated_messages")["fallback"]) == {"rejected"}
+    assert check(result, "every_message_keeps_the_rules").passed
     simulation.town.model(forget=True)
 
 
