@@ -192,7 +192,7 @@ def _elsewhere(titles: tuple[str, ...]) -> frozenset[str]:
     found = {word for title in titles for word in _WORD.findall(title[:200])}
     parsed = [one for word in found if is_known(word) for one in readings(word)[:1]]
     names = {one.lemma for one in parsed if one.grammemes & {"NOUN", "ADJF"} and len(one.lemma) >= 4}
-    return frozenset(names) - words.NOUNS - words.EVERYDAY_QUALITIES
+    return frozenset(names) - words.NOUNS - words.QUALITIES
 
 
 def _alphabet(text: _Text) -> str | None:
@@ -304,21 +304,46 @@ def _order(text: _Text) -> str | None:
     return None
 
 
+def _voice(text: _Text) -> str | None:
+    for word, one in _first(text):
+        if one.lemma in words.ALONE or {"VERB", "1per", "sing"} <= one.grammemes:
+            return word
+    return None
+
+
+_KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
+    ("NOUN", words.NOUNS),
+    ("ADJF", words.QUALITIES),
+    ("ADJS", words.QUALITIES),
+    ("ADVB", words.ADVERBS),
+    ("INTJ", words.INTERJECTIONS),
+    ("PRED", words.STATES),
+    *((kind, words.VERBS) for kind in ("VERB", "INFN", "PRTF", "PRTS", "GRND")),
+)
+
+
 def _off_topic(text: _Text) -> str | None:
-    """A noun that such a message has no use for, unless the word is another kind of word as well."""
+    """A word that such a message has no use for: it is in no reading a word of its vocabulary."""
     if not text.russian:
         known = words.ENGLISH_WORDS | text.given
         return next((word for word, _ in text.tokens if word.casefold().replace("’", "'") not in known), None)
     usual = words.BUSINESS_SERVICES[text.setting.business]
     due = _lemmas(text.setting.service)
     for word, _ in text.tokens:
-        parsed = readings(word)
-        nouns = [one for one in parsed if "NOUN" in one.grammemes]
-        if not parsed or len(nouns) < len(parsed) or word.casefold() in text.given or usual.match(word):
+        plain = word.casefold()
+        if plain in text.given or plain in words.DOMAIN_WORDS or usual.match(word):
             continue
-        if not {one.lemma for one in nouns} & (words.NOUNS | due):
+        if not any(_is_usual(one, due) for one in readings(word)) and plain not in words.COMPARATIVES:
             return word
     return None
+
+
+def _is_usual(one: Parse, due: frozenset[str]) -> bool:
+    if one.grammemes & {"Name", "Surn", "Patr", "Abbr"} or "COMP" in one.grammemes or "Anum" in one.grammemes:
+        return False
+    if one.grammemes & words.FREE_KINDS or one.lemma in due:
+        return True
+    return any(kind in one.grammemes and one.lemma in usual for kind, usual in _KINDS)
 
 
 _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
@@ -349,6 +374,7 @@ _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
     ("trailer", _trailer),
     ("familiar", _familiar),
     ("gender", _gender),
+    ("voice", _voice),
     ("order", _order),
     ("off_topic", _off_topic),
     ("unkind", _search(words.UNKIND)),

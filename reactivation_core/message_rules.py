@@ -52,6 +52,7 @@ RULES: Final[Mapping[str, str]] = {
     "gender": "it says something of a person in a form that knows the gender",
     "obscene": "it is obscene",
     "unkind": "it is unkind or threatens",
+    "voice": "one person speaks in it, not the team",
     "order": "it asks the client for something else than to come, to choose or to answer",
     "off_topic": "it speaks of something that has no place in such a message",
     "repeats": "it is the client's last message over again",
