@@ -1,6 +1,7 @@
 """The door to the model: answers, refusals, delays that it names, a model that is gone, limits that all processes share."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -190,6 +191,41 @@ def test_questions_go_through_the_proxy(town: Town) -> None:
 
     assert anyio.run(go).failure == "unavailable"
     assert seen[0].startswith(b"POST http://127.0.0.1")
+
+
+def test_questions_go_through_a_socks_proxy(town: Town) -> None:
+    asked_for: list[bytes] = []
+
+    async def relay(source: anyio.abc.ByteStream, target: anyio.abc.ByteStream) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await target.send(await source.receive())
+
+    async def proxy(client: anyio.abc.ByteStream) -> None:
+        async with client:
+            await client.receive()  # version and methods
+            await client.send(b"\x05\x00")
+            request = await client.receive()
+            asked_for.append(request[:4])
+            await client.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+            host, port = town.gemini_url.removeprefix("http://").split(":")
+            async with await anyio.connect_tcp(host, int(port)) as upstream, anyio.create_task_group() as both:
+                both.start_soon(relay, upstream, client)
+                await relay(client, upstream)
+                both.cancel_scope.cancel()
+
+    async def go() -> ModelAnswer:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, proxy)
+            async with Gemini(access_to(town, proxy=f"socks5://127.0.0.1:{port}")) as model:
+                answer = await model.ask(PROMPT, ANSWER_SCHEMA, 1)
+            group.cancel_scope.cancel()
+        return answer
+
+    assert anyio.run(go).text is not None
+    assert asked_for == [b"\x05\x01\x00\x01"]
 
 
 def test_no_more_questions_at_a_time_than_allowed(town: Town) -> None:
