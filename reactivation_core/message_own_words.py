@@ -3,8 +3,7 @@
 What to add here: a rule about words. What to keep out: their vocabulary (`message_words`) and rules about the facts (`message_rules`).
 
 A text's own words may hold no number, no time, no person, no price and no service but the one that is due, so nothing that a model makes up
-can pass for a fact. Wherever it can, a rule names what is allowed (letters, signs, emoji, words of the dictionary), because what is forbidden
-has no end.
+can pass for a fact. Wherever it can, a rule names what is allowed (letters, signs, emoji, a vocabulary), because what is forbidden has no end.
 """
 
 import functools
@@ -25,7 +24,7 @@ EMOJI: Final = re.compile(rf"{_PICTURE}{_MODIFIER}*(?:\u200d{_PICTURE}{_MODIFIER
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 _RUSSIAN, _ENGLISH = re.compile("[а-яё'’-]+", re.IGNORECASE), re.compile("[a-z'’-]+", re.IGNORECASE)
-_ALLOWED_SIGNS = re.compile(r"[^\w\s.,!?:;—–\-−()«»…'’]|_|[^\S ]")
+_STRANGE_SIGNS = re.compile(r"[^\w\s.,!?:;—–\-−()«»…'’]|_|[^\S ]")
 _SHOUT = re.compile(r"[!?]{2,}|\.{4,}|…{2,}")
 _SENTENCE = re.compile(r"[.!?…\n]+")
 _BEGINS = re.compile(r"(?:^|[.!?…:»)\n]|[^\w\s,.;—–\-−(«{}'’%])\s*$")
@@ -106,7 +105,7 @@ def _number_words(text: _Text) -> str | None:
 
 
 def _own_time(text: _Text) -> str | None:
-    greeted = re.sub(r"(?:добр|хорош)\w+ дн?ень|(?:добр|хорош)\w+ дня|со дня", " ", text.bare, flags=re.IGNORECASE)
+    greeted = re.sub(r"(?:добр|хорош)\w+ день|(?:добр|хорош)\w+ дня|со дня", " ", text.bare, flags=re.IGNORECASE)
     if re.search(r"(?<!\w)(?:день|дня|днём|днем|дни|днях|дней|дневн\w+)(?!\w)", greeted, re.IGNORECASE):
         return "день"
     if not text.russian:
@@ -131,7 +130,7 @@ def _person(text: _Text) -> str | None:
 
 
 def _proper_name(text: _Text) -> str | None:
-    polite = {"вы", "вас", "вам", "вами"} if text.russian else {"i", "i'm", "i'll", "i'd", "stop"}
+    polite = {"вы", "вас", "вам", "вами"} if text.russian else {"i", "i'm", "i'll", "i'd"}
     for word, begins in text.tokens:
         plain = word.casefold()
         if (
@@ -203,17 +202,13 @@ def _alphabet(text: _Text) -> str | None:
 
 
 def _signs(text: _Text) -> str | None:
-    found = _ALLOWED_SIGNS.search(EMOJI.sub("", text.bare)) or _SHOUT.search(text.bare)
+    found = _STRANGE_SIGNS.search(EMOJI.sub("", text.bare)) or _SHOUT.search(text.bare)
     return f"{found[0]!r}" if found else None
 
 
 def _capitals(text: _Text) -> str | None:
     return next(
-        (
-            word
-            for word, _ in text.tokens
-            if len(word) > 1 and word.isupper() and word.casefold() not in text.given and word != "STOP"
-        ),
+        (word for word, _ in text.tokens if len(word) > 1 and word.isupper() and word.casefold() not in text.given),
         None,
     )
 
@@ -241,11 +236,6 @@ def _discount(text: _Text) -> str | None:
         if offered and re.fullmatch(r"скид\w*|discount|% ?off", found[0], re.IGNORECASE) and "%" not in text.bare
         else found[0]
     )
-
-
-def _trailer(text: _Text) -> str | None:
-    found = words.TRAILER.search(text.bare)
-    return found[0] if found else None
 
 
 def _familiar(text: _Text) -> str | None:
@@ -305,6 +295,8 @@ def _order(text: _Text) -> str | None:
 
 
 def _voice(text: _Text) -> str | None:
+    if not text.russian:
+        return next((word for word, _ in text.tokens if word.casefold() in words.ENGLISH_ALONE), None)
     for word, one in _first(text):
         if one.lemma in words.ALONE or {"VERB", "1per", "sing"} <= one.grammemes:
             return word
@@ -371,7 +363,7 @@ _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
     ("booked", _search(words.BOOKED)),
     ("contact", lambda text: _search(words.LINK)(text) or _search(words.PHONE)(text)),
     ("preamble", _search(words.PREAMBLE)),
-    ("trailer", _trailer),
+    ("trailer", _search(words.TRAILER)),
     ("familiar", _familiar),
     ("gender", _gender),
     ("voice", _voice),

@@ -25,7 +25,7 @@ def set_of(text: str) -> frozenset[str]:
 
 BANNED: Final = re.compile(
     r"(?<!\w)(?:реактивац\w*|вернуть (?:вас|тебя)|верн[её]м вас|извин\w*|прости(?:те)?(?!\w)|прощени\w*|сожале\w*|виноват\w*|неудобств\w*"
-    r"|sorry|apolog\w*|reactivat\w*|win you back|get you back|inconvenience)",
+    r"|sorry|apolog\w*|reactivat\w*|(?:win|get|want|have) you back|inconvenience)",
     _ANY_CASE,
 )
 PRESSURE: Final = re.compile(
@@ -83,10 +83,11 @@ OTHER_SALON: Final = re.compile(
     _ANY_CASE,
 )
 OWN_OPT_OUT: Final = re.compile(
-    r"(?<!\w)(?:отпи[сш]\w*|отказаться от|не хотите (?:сообщ|получ)\w*|(?:ответьте|напишите|отправьте) (?:«?стоп|нет)\w*|стоп(?!\w)|unsubscribe|opt.?out|reply stop)",
+    r"(?<!\w)(?:отпи[сш]\w*|отказаться от|не хотите (?:сообщ|получ)\w*|(?:ответьте|напишите|отправьте) (?:«?стоп|нет)\w*|стоп(?!\w)|unsubscribe|opt.?out|stop(?! by)(?!\w))",
     _ANY_CASE,
 )
 ALONE: Final = set_of("я мой")
+ENGLISH_ALONE: Final = set_of("i i'm i'll i'd i've me my mine")
 """A salon speaks as "мы": nobody in particular writes."""
 
 BOOKED: Final = re.compile(
@@ -107,7 +108,7 @@ LINK: Final = re.compile(
     _ANY_CASE,
 )
 PHONE: Final = re.compile(
-    r"(?<!\w)(?:телефон\w*|номер\w*|позвон\w*|звоните|перезвон\w*|call us|phone\w*|number)(?!\w)", _ANY_CASE
+    r"(?<!\w)(?:телефон\w*|номер\w*|позвон\w*|звоните|перезвон\w*|call (?:us|me|back)|phone\w*|number)(?!\w)", _ANY_CASE
 )
 PREAMBLE: Final = re.compile(
     r"^\W*(?:конечно(?!\w)|разумеется|безусловно|вот (?:ваш\w*|текст|сообщени\w*|вариант\w*|пример|готов\w*|что)|готово|сообщение(?: для клиента)?[:\s]|текст[:\s]"
@@ -117,7 +118,7 @@ PREAMBLE: Final = re.compile(
 )
 TRAILER: Final = re.compile(
     r"(?:надеюсь|ещ[её] (?:один )?вариант|друг\w+ вариант|вариант\w* (?:текста|сообщения)|если нужно|могу (?:изменить|сократить|предложить)|дайте знать|длина|символ\w*|количество|примечани\w*|p\.?\s?s\.?(?!\w)|постскриптум"
-    r"|let me know|hope this|feel free|characters?\b|note:)",
+    r"|(?:вот|это) (?:ваш\w* |сам\w* )?(?:сообщение|текст)|here is (?:your|the|a) (?:message|text)|message:|сообщение:|let me know|hope this|feel free|characters?\b|note:)",
     _ANY_CASE,
 )
 CALL: Final = re.compile(r"запи[сш]\w*|оформ\w*|подтверд\w*|заброни\w*|\bbook\w*|reserve", _ANY_CASE)
@@ -258,7 +259,7 @@ ENGLISH_OPENERS: Final = set_of(
 """Words that may begin an English sentence before a verb; any other is taken for somebody's name."""
 
 ENGLISH_WORDS: Final = ENGLISH_OPENERS | set_of(
-    "i i'm i'll we're we'd we'll we've you're you'd you'll you've it's that's there's here's let's don't haven't hasn't isn't"
+    "we're we'd we'll we've you're you'd you'll you've it's that's there's here's let's don't haven't hasn't isn't"
     " be been being was were is are am have had having get got give gives given take takes taken make makes made keep kept find found know known"
     " last next visit visits visited appointment appointments time times ago while since until long short quick moment chance spot spots slot slots"
     " opening openings open available free booked book booking bookings reserve reserved schedule scheduled confirm confirmed pick choose suit suits"
@@ -267,7 +268,7 @@ ENGLISH_WORDS: Final = ENGLISH_OPENERS | set_of(
     " pleased delighted lovely nice warm friendly gentle fresh refresh refreshed refreshing relax relaxed relaxing rest pamper care caring look looks"
     " looking feel feels feeling style styles styling hair skin smile treat treatment treatments service services session sessions self yourself favourite"
     " favorite stylist barber master doctor dentist trainer coach specialist expert team salon barbershop clinic studio gym chair door doors welcome"
-    " waiting wait ready help helps remember remembers remind reminder message note reply answer word let us me my mine him her his hers he she they them"
+    " waiting wait ready help helps remember remembers remind reminder message note reply answer word let us him her his hers he she they them"
     " their than then when where which who whom whose why how because about above after before between by down for from in into of off on onto out over"
     " through to under up upon with within without away around near off discount offer offered special yours ours if though while as at an the this that"
     " these those some any all few little lot lots bit piece something anything nothing everything someone anyone everyone place places way ways thing"
@@ -275,7 +276,7 @@ ENGLISH_WORDS: Final = ENGLISH_OPENERS | set_of(
     " dropped stop by say said tell told ask asked call calls hear heard miss missed think thought hope hoping want wants wanted need needs needed"
     " would could should shall will can may might must do does did done just simply easy easily well almost nearly maybe perhaps excited look forward"
     " grab enjoy enjoyed welcome fancy pop catch up touch keep new usual regular trust valued appreciate continue start restart train training shape"
-    " strong energy goal goals progress move moving healthy-looking shine brighten bright light time's it'd pleasure save saved hold held yours"
+    " flies flew use used strong energy goal goals progress move moving healthy-looking shine brighten bright light time's it'd pleasure save saved hold held yours"
 )
 """A message in English is written in these words: there is no dictionary of English here that knows nouns from verbs."""
 
