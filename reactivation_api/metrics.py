@@ -62,6 +62,32 @@ METRICS = (
         "SELECT '' AS label, count(*) AS value FROM reactivation_campaigns WHERE status = 'unknown'",
     ),
     Metric(
+        "messages_written",
+        "Messages written for campaigns of the last 24 hours, by who wrote them.",
+        "source",
+        "SELECT text_source AS label, count(*) AS value FROM reactivation_campaigns"
+        " WHERE planned_at > :since AND text_source IS NOT NULL GROUP BY 1",
+    ),
+    Metric(
+        "messages_fallbacks",
+        "Messages of the last 24 hours that the model did not write, by why.",
+        "reason",
+        "SELECT writing->>'fallback' AS label, count(*) AS value FROM reactivation_campaigns"
+        " WHERE planned_at > :since AND writing->>'fallback' IS NOT NULL GROUP BY 1",
+    ),
+    Metric(
+        "model_rejections",
+        "Rules that the model's answers of the last 24 hours broke.",
+        "rule",
+        "SELECT rule AS label, count(*) AS value FROM model_rejections WHERE at > :since GROUP BY 1",
+    ),
+    Metric(
+        "model_dollars",
+        "What the model's answers of the last 24 hours cost.",
+        "",
+        "SELECT '' AS label, coalesce(sum(cost_micros), 0)::float8 / 1000000 AS value FROM model_answers WHERE at > :since",
+    ),
+    Metric(
         "inbox_events",
         "Events of channels stored in the last 24 hours, by kind.",
         "kind",

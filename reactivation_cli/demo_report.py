@@ -36,6 +36,7 @@ def print_report(simulation: Simulation, first: date, last: date) -> None:
     console.print(_rates(whole))
     console.print(_money(conversions, replies, companies))
     console.print(_lift(simulation, conversions))
+    console.print(_writing(platform))
     for panel in _examples(platform):
         console.print(panel)
     console.print(_where_next(platform))
@@ -115,6 +116,23 @@ def _lift(simulation: Simulation, conversions: pl.DataFrame) -> Panel:
         f" {summary['caused']:,} of those clients would not have booked within the week by themselves."
     )
     return Panel(f"{lift.words}\n{truth}", title="Messaged against held out", title_align="left")
+
+
+def _writing(platform: Platform) -> Panel:
+    """Who wrote the messages, and what it took."""
+    query = text(
+        "SELECT count(*) FILTER (WHERE text_source = 'gemini') AS model, count(*) FILTER (WHERE text_source = 'template') AS people,"
+        " coalesce(sum((writing->>'cost_micros')::bigint), 0) / 1000000.0 AS dollars, count(DISTINCT text_template) AS wordings"
+        " FROM reactivation_campaigns WHERE message_text IS NOT NULL"
+    )
+    with platform.database.begin() as connection:
+        row = connection.execute(query).one()
+    words = (
+        f"{row.model:,} by the town's model, {row.people:,} from texts of people, {row.wordings:,} different wordings;"
+        f" at the prices set it would have cost {row.dollars:.2f} dollars.\n"
+        "It learned no name, phone, spend or date: [bold]reactivation messages --sample[/bold] shows what people wrote."
+    )
+    return Panel(words, title="Messages", title_align="left")
 
 
 def _examples(platform: Platform) -> list[Panel]:

@@ -42,6 +42,25 @@ def test_why_numbers_may_not_send_is_told(api):
     assert numbers['reactivation_accounts{refusal="none"}'] == 1
 
 
+def test_who_wrote_what_and_what_it_cost_is_counted(api):
+    api.rows(
+        """UPDATE reactivation_campaigns SET text_source = 'template', writing = '{"fallback": "rejected"}' RETURNING 1"""
+    )
+    api.rows(
+        "INSERT INTO model_answers (content_hash, purpose, company_id, day, at, model, prompt_version, answers, requests, input_tokens, output_tokens,"
+        " cost_micros, latency_ms) VALUES ('a', 'message', 101, CURRENT_DATE, now(), 'm', 'v', 1, 1, 1, 1, 2500, 1) RETURNING 1"
+    )
+    api.rows(
+        "INSERT INTO model_rejections (content_hash, company_id, day, at, rule, found, answer)"
+        " VALUES ('a', 101, CURRENT_DATE, now(), 'price', '', '') RETURNING 1"
+    )
+    numbers = read(api)
+    assert numbers['reactivation_messages_written{source="template"}'] == 2
+    assert numbers['reactivation_messages_fallbacks{reason="rejected"}'] == 2
+    assert numbers['reactivation_model_rejections{rule="price"}'] == 1
+    assert numbers["reactivation_model_dollars"] == 0.0025
+
+
 def test_without_the_database_no_number_is_made_up(tmp_path, redis_url):
     away = ServerUrls("postgresql+psycopg://someone:secret@127.0.0.1:9/db", redis_url)
     with api_over(tmp_path, away) as api:
