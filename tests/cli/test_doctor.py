@@ -350,8 +350,9 @@ def test_an_installations_own_texts_are_looked_at(platform: Platform, town: Town
     own.mkdir()
     text = own_source("ru").replace("Записать вас {visit}? 😊", "Записать вас {visit} бесплатно? 😊", 1)
     (own / "ru.txt").write_text(text, encoding="utf-8")
-    warned, _ = doctor_world.model(in_town(platform, town, reactivation_texts=own))
-    assert (warned.name, warned.status, "бесплатно" in warned.words) == ("message texts", "warning", True)
+    *warned, last = doctor_world.model(in_town(platform, town, reactivation_texts=own))
+    assert {(one.name, one.status, "бесплатно" in one.words) for one in warned} == {("message texts", "warning", True)}
+    assert last.status == "ok"
     (own / "ru.txt").write_text("Привет", encoding="utf-8")
     (broken,) = doctor_world.model(in_town(platform, town, reactivation_texts=own))
     assert broken.status == "failure"
