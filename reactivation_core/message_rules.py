@@ -115,21 +115,17 @@ def judge_template(template: str, facts: MessageFacts) -> list[Offence]:
 
 def judge_message(text: str, facts: MessageFacts) -> list[Offence]:
     """What is wrong with a final text; nothing when it may be sent."""
-    hint = OPT_OUT_LINE[facts.tongue]
-    body = text.removesuffix(hint).rstrip()
+    body = _body(text, facts.tongue)
     own = unfilled(body, facts)
     phrases = fact_phrases(facts)
-    broken = [
-        ("placeholder_unknown", bool(re.search(r"[{}\[\]]", body))),
-        ("length", len(body) > STAGE_LIMITS[facts.stage] or len(text) > TOTAL_LIMIT),
-        ("name_missing", phrases["name"] not in body),
+    unsaid = [
         ("slot_missing", bool(facts.slots) and "{slots}" not in own),
         ("days_missing", "{days_phrase}" not in own),
         ("discount", bool(phrases["discount"]) and "{discount}%" not in own),
-        ("call_missing", not words.CALL.search(body[-words.CALL_WITHIN :])),
-        ("stop_missing", facts.first_contact and not text.endswith(f"\n{hint}")),
     ]
-    return list(dict.fromkeys([*(Offence(rule) for rule, is_broken in broken if is_broken), *_own_words(own, facts)]))
+    found = _form(text, body, facts.tongue, facts.stage, phrases["name"], first_contact=facts.first_contact)
+    found += [Offence(rule) for rule, is_broken in unsaid if is_broken]
+    return list(dict.fromkeys([*found, *_own_words(own, facts)]))
 
 
 def judge_stored(
@@ -139,25 +135,34 @@ def judge_stored(
 
     For checks of what is about to be sent: it needs no fact that may have changed since the text was written.
     """
-    hint = OPT_OUT_LINE["en" if language == "en" else "ru"]
-    body = text.removesuffix(hint).rstrip()
-    joint = "or" if language == "en" else "или"
+    tongue = "en" if language == "en" else "ru"
+    joint = "or" if tongue == "en" else "или"
+    body = _body(text, tongue)
     starts = re.split(rf"; | {joint} ", parts.get("slots", "")) if parts.get("slots") else []
     own = _taken_out(body, parts, starts, joint)
-    broken = [
-        ("placeholder_unknown", bool(re.search(r"[{}\[\]]", body))),
-        ("length", len(body) > STAGE_LIMITS[stage] or len(text) > TOTAL_LIMIT),
-        ("name_missing", parts.get("name", "") not in body),
-        ("call_missing", not words.CALL.search(body[-words.CALL_WITHIN :])),
-        ("stop_missing", first_contact and not text.endswith(f"\n{hint}")),
-    ]
-    tongue = "en" if language == "en" else "ru"
     kind = business if business in words.BUSINESS_SERVICES else "other"
     setting = Setting(
         tongue, stage, kind, bool(parts.get("discount")), parts.get("service", ""), parts.get("salon", ""), ()
     )
-    found = [Offence(rule, hit) for rule, hit in broken_by(own, setting)]
-    return [*(Offence(rule) for rule, is_broken in broken if is_broken), *found]
+    found = _form(text, body, tongue, stage, parts.get("name", ""), first_contact=first_contact)
+    return [*found, *(Offence(rule, hit) for rule, hit in broken_by(own, setting))]
+
+
+def _body(text: str, tongue: str) -> str:
+    """The text without the line on how to stop."""
+    return text.removesuffix(OPT_OUT_LINE[tongue]).rstrip()
+
+
+def _form(text: str, body: str, tongue: str, stage: Stage, name: str, *, first_contact: bool) -> list[Offence]:
+    """The rules about a final text's form."""
+    broken = [
+        ("placeholder_unknown", bool(re.search(r"[{}\[\]]", body))),
+        ("length", len(body) > STAGE_LIMITS[stage] or len(text) > TOTAL_LIMIT),
+        ("name_missing", name not in body),
+        ("call_missing", not words.CALL.search(body[-words.CALL_WITHIN :])),
+        ("stop_missing", first_contact and not text.endswith(f"\n{OPT_OUT_LINE[tongue]}")),
+    ]
+    return [Offence(rule) for rule, is_broken in broken if is_broken]
 
 
 def _own_words(own: str, facts: MessageFacts) -> list[Offence]:
