@@ -74,8 +74,13 @@ class Prompt:
     def again(self, answer: str, complaints: Iterable[object]) -> "Prompt":
         """The same question with the model's answer and what is wrong with it."""
         asked = Template(self.retry).substitute(complaints="\n".join(f"- {one}" for one in complaints))
-        turns = (*self.turns, Turn("model", answer[:_LONGEST_ANSWER]), Turn("user", asked))
+        turns = (*self.turns, Turn("model", _sendable(answer[:_LONGEST_ANSWER])), Turn("user", _sendable(asked)))
         return Prompt(self.version, self.system, turns, self.retry)
+
+
+def _sendable(text: str) -> str:
+    """Text without half surrogate pairs: a model's JSON can hold them, a request cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @functools.cache

@@ -135,6 +135,11 @@ def test_a_bad_answer_is_sent_back_with_its_faults():
     assert "digits: it holds a number of its own (3)" in again.turns[2].text
 
 
+def test_what_is_sent_back_can_be_sent():
+    again = message_prompt(FACTS, "1:1").again("Привет \ud800", [Offence("signs", "\udfff")])
+    assert all(turn.text.encode() for turn in again.turns)
+
+
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
