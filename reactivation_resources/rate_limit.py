@@ -9,9 +9,10 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
+
+from reactivation_resources.shared_scripts import SharedScripts
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,6 @@ Limits = tuple[tuple[int, float], ...]
 
 PUBLISHED_LIMITS: Limits = ((5, 1), (200, 60))  # of the CRM, per address
 LEASE_S = 40.0  # longest life of a request; the place of a process that died is free a window later
-REDIS_REST_S = 1.0  # after it failed, before it is asked again
 
 # Places by when their answer came; those without one carry the end of their lease. Redis' own clock is used, so that processes on several
 # machines agree. A place under way can be free no earlier than a window from now. Exact over any window, unlike a bucket.
@@ -128,51 +128,22 @@ class RateLimiter:
 
 
 class _SharedPlaces:
-    """The places in Redis. While Redis is away everybody may go on, and it is asked again soon."""
+    """The places in Redis. While Redis is away everybody may go on."""
 
     def __init__(self, key: str, limits: Limits, lease_s: float, redis_url: str, clock: Callable[[], float]) -> None:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        # A single retry, for a connection that Redis closed meanwhile: a call must not wait longer for its place than for its answer.
-        self._redis: Any = Redis.from_url(
-            redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
-        )
-        self._key = key
-        self._clock = clock
+        self._scripts = SharedScripts(redis_url, key, "the rate limit", log, clock)
         self._windows = [_micros(lease_s), *(value for calls, seconds in limits for value in (calls, _micros(seconds)))]
-        self._take = self._redis.register_script(_TAKE)
-        self._answered = self._redis.register_script(_ANSWERED)
-        self._ask_again_at: float | None = None
 
     async def take(self, place: str) -> float:
         """Take the place and return 0, or return the seconds until one may be free."""
-        return await self._ask(self._take, place, *self._windows) / 1e6
+        return int(await self._scripts.ask(_TAKE, place, *self._windows) or 0) / 1e6
 
     async def answered(self, place: str) -> None:
         """Note that the answer came. Unnoted, the place is free when its lease has ended."""
-        await self._ask(self._answered, place)
+        await self._scripts.ask(_ANSWERED, place)
 
     async def aclose(self) -> None:
-        await self._redis.aclose()
-
-    async def _ask(self, script: Any, *arguments: object) -> int:
-        from redis.exceptions import RedisError
-
-        if self._ask_again_at is not None and self._clock() < self._ask_again_at:
-            return 0
-        try:
-            reply = int(await script(keys=[self._key], args=arguments))
-        except RedisError as error:
-            if self._ask_again_at is None:
-                log.warning("the rate limit is not shared while Redis is away (%s)", type(error).__name__)
-            self._ask_again_at = self._clock() + REDIS_REST_S
-            return 0
-        if self._ask_again_at is not None:
-            log.info("the rate limit is shared again")
-            self._ask_again_at = None
-        return reply
+        await self._scripts.aclose()
 
 
 def _micros(seconds: float) -> int:

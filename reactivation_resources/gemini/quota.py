@@ -7,14 +7,14 @@ estimate before the request and corrected by what the model counted. Shared thro
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import anyio
+
+from reactivation_resources.shared_scripts import SharedScripts
 
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60
-REDIS_REST_S = 1.0  # after it failed, before it is asked again
 _KEY = "reactivation:gemini:quota"
 
 # A hash of the requests and tokens of each of the last seconds, by Redis' own clock. Answers microseconds to wait, or 0 and the second in which
@@ -70,7 +70,10 @@ class ModelQuota:
         self._sleep, self._clock = sleep, clock
         self._turn = anyio.Lock()
         self._own: dict[int, tuple[int, int]] = {}  # requests and tokens of this process by second
-        self._shared = _Shared(redis_url, clock) if redis_url and (requests or tokens) else None
+        limited = bool(requests or tokens)
+        self._shared = (
+            SharedScripts(redis_url, _KEY, "the model's rate limit", log, clock) if redis_url and limited else None
+        )
 
     async def take(self, tokens: int) -> int:
         """Wait until a request of about `tokens` fits; returns what `correct` wants to know of it."""
@@ -116,37 +119,3 @@ class ModelQuota:
         used = sum(held[1] for held in self._own.values())
         over = (self._requests and requests + 1 > self._requests) or (self._tokens and used + tokens > self._tokens)
         return min(self._own) + WINDOW_S + 1 - self._clock() if requests and over else 0.0
-
-
-class _Shared:
-    """The buckets in Redis; while it is away nobody is told to wait, and it is asked again soon."""
-
-    def __init__(self, redis_url: str, clock: Callable[[], float]) -> None:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        self._redis: Any = Redis.from_url(
-            redis_url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
-        )
-        self._clock = clock
-        self._ask_again_at: float | None = None
-
-    async def ask(self, script: str, *arguments: object) -> tuple[int, int] | None:
-        """The script's two numbers; None while Redis is away."""
-        from redis.exceptions import RedisError
-
-        if self._ask_again_at is not None and self._clock() < self._ask_again_at:
-            return None
-        try:
-            first, second = await self._redis.eval(script, 1, _KEY, *map(str, arguments))
-        except RedisError as error:
-            if self._ask_again_at is None:
-                log.warning("the model's rate limit is not shared while Redis is away (%s)", type(error).__name__)
-            self._ask_again_at = self._clock() + REDIS_REST_S
-            return None
-        self._ask_again_at = None
-        return int(first), int(second)
-
-    async def aclose(self) -> None:
-        await self._redis.aclose()

@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from reactivation_resources.rate_limit import REDIS_REST_S, Limits, RateLimiter
+from reactivation_resources.rate_limit import Limits, RateLimiter
+from reactivation_resources.shared_scripts import REDIS_REST_S
 from tests.resources.crm_server import Answer, Request, good, running_crm
 
 AWAY = "redis://127.0.0.1:1/0"
