@@ -17,14 +17,12 @@ from pandera.errors import SchemaErrors
 from reactivation_core.campaign_states import Status
 from reactivation_core.exclusions import REASONS
 from reactivation_core.intervals import INTERVAL_SOURCES
+from reactivation_core.message_facts import BUSINESSES, STAGES, TONES
 from reactivation_core.visit_gaps import ENOUGH_GAPS, WINDOW_DAYS
 
 INSTANT = pl.Datetime("us", "UTC")
-BUSINESS_TYPES = ("beauty", "barbershop", "dental", "fitness", "other")
 RECORD_STATUSES = ("attended", "booked", "confirmed", "no_show", "cancelled")
 SEGMENTS = ("vip", "regular", "new")
-STAGES = ("gentle", "offer", "win_back")
-TONES = ("friendly", "professional", "casual")
 SOURCES = ("template", "gemini")
 LANES = ("warm", "cold")
 PERIODS = ("morning", "afternoon", "evening")
@@ -218,7 +216,7 @@ COMPANIES = _contract(
     {
         "company_id": _COMPANY,
         "title": _text("name of the salon"),
-        "business_type": _text("type of business", BUSINESS_TYPES),
+        "business_type": _text("type of business", BUSINESSES),
         "timezone": _text("IANA time zone"),
         "country": _column(pl.String, "ISO 3166 country code", pa.Check.str_length(2, 2)),
         "currency": _column(pl.String, "ISO 4217 currency code", pa.Check.str_length(3, 3)),

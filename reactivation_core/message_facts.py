@@ -1,6 +1,6 @@
 """What a message may say: the facts of a planned campaign, and the stage that follows from them.
 
-What to add here: a fact. What to keep out: its wording (`messages`) and where it comes from (`reactivation_resources.message_writing`).
+What to add here: a fact. What to keep out: its wording (`messages`) and where it comes from (`reactivation_resources.message_orders`).
 """
 
 from collections.abc import Mapping

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, text
 
 from reactivation_core.channel_policy import RISKS
 from reactivation_core.local_time import parse_zone
+from reactivation_core.message_facts import BUSINESSES
 from reactivation_core.phones import normalise_phone
 from reactivation_resources.book_files import BookError
 from reactivation_resources.upsert import staging
 
 FILE = "company.json"
-BUSINESS_TYPES = ("beauty", "barbershop", "dental", "fitness", "other")
 _GREATEST_ID = 10**18
 
 
@@ -62,7 +62,7 @@ def read_company(directory: Path) -> BookCompany:
     known = f"a list of {', '.join(RISKS)} or null"
     want("accepted_risks", risks is None or (isinstance(risks, list) and all(one in RISKS for one in risks)), known)
     business_type, language = fields.get("business_type", "other"), fields.get("language", "ru")
-    want("business_type", business_type in BUSINESS_TYPES, f"one of {', '.join(BUSINESS_TYPES)}")
+    want("business_type", business_type in BUSINESSES, f"one of {', '.join(BUSINESSES)}")
     want("language", _matches(r"[a-z]{2}", language), "a language code such as ru")
     want("country", _matches(r"[A-Z]{2}", fields["country"]), "an ISO 3166 code such as RU")
     want("currency", _matches(r"[A-Z]{3}", fields["currency"]), "an ISO 4217 code such as RUB")

@@ -11,6 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -185,7 +186,7 @@ class MessageWriter:
         to_ask, asking = anyio.create_memory_object_stream[_Job](hands)
         to_store, storing = anyio.create_memory_object_stream[_Written](_STORED_AT_A_TIME)
         try:
-            async with _OpenModel(self._terms, self._redis_url) as model, anyio.create_task_group() as group:
+            async with self._model() as model, anyio.create_task_group() as group:
                 group.start_soon(_storing, storing, store, report)
                 async with to_store, anyio.create_task_group() as askers, asking:
                     for _ in range(hands):
@@ -197,6 +198,9 @@ class MessageWriter:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         return report
+
+    def _model(self) -> AbstractAsyncContextManager[Gemini | None]:
+        return Gemini(self._terms.access, self._redis_url) if self._terms is not None else nullcontext()
 
     async def _asking(
         self,
@@ -228,14 +232,15 @@ class MessageWriter:
         if self._terms is None:
             return [_Job(one, reason="no_key") for one in wanted]
         model, prices = self._terms.access.model, self._terms.prices
+        prompts = [one.order.prompt for one in wanted]
         contents = [
-            content_hash(one.order.prompt, model=model, client_key=one.order.client_key, day=day.isoformat())
-            for one in wanted
+            content_hash(prompt, model=model, client_key=one.order.client_key, day=day.isoformat())
+            for one, prompt in zip(wanted, prompts, strict=True)
         ]
         known = self.ledger.remembered(contents, now - REMEMBERED_FOR)
         unknown = [
-            (one.company_id, most_micros(one.order.prompt, prices))
-            for one, content in zip(wanted, contents, strict=True)
+            (one.company_id, most_micros(prompt, prices))
+            for one, prompt, content in zip(wanted, prompts, contents, strict=True)
             if content not in known
         ]
         granted = iter(zip(unknown, self.ledger.reserve(day, unknown, self._terms.budget), strict=True))
@@ -301,23 +306,6 @@ async def _storing(storing: MemoryObjectReceiveStream[_Written], store: _Store, 
             await anyio.to_thread.run_sync(store, batch)
             for one in batch:
                 report.count(one)
-
-
-@dataclass
-class _OpenModel:
-    """The model while it is needed; None without terms."""
-
-    terms: ModelTerms | None
-    redis_url: str | None
-    opened: Gemini | None = None
-
-    async def __aenter__(self) -> Gemini | None:
-        self.opened = Gemini(self.terms.access, self.redis_url) if self.terms is not None else None
-        return self.opened
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.opened is not None:
-            await self.opened.__aexit__()
 
 
 def rewrite_message(
