@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from reactivation_resources.database.engine import Database, migrate
+from reactivation_sandbox.process import Town, running_town
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -88,3 +89,18 @@ def real_book() -> Path:
     if not folder.is_dir():
         pytest.skip("the real book does not ship with the product")
     return folder
+
+
+@pytest.fixture(scope="module")
+def small_town() -> Iterator[Town]:
+    """A running town of one salon, for tests that need a model or a gateway and hardly any people."""
+    with running_town(salons=1, clients=5, history=1) as running:
+        yield running
+
+
+@pytest.fixture
+def model_town(small_town: Town) -> Town:
+    """The small town with a model of even temper that has not been asked anything."""
+    small_town.model(forget=True)
+    small_town.heal()
+    return small_town

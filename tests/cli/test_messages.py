@@ -1,6 +1,5 @@
 """`reactivation messages`: samples for people, one client's text, a check of the files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from reactivation_core.message_rules import judge_message
 from reactivation_core.message_samples import samples
 from reactivation_core.message_templates import own_source, template_message
 from reactivation_resources.database.engine import Database
-from reactivation_sandbox.process import Town, running_town
+from reactivation_sandbox.process import Town
 from tests.resources.sending_world import add_salon, execute
 
 GALLERY = Path(__file__).with_name("gallery")
@@ -22,10 +21,9 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.fixture(scope="module")
-def town() -> Iterator[Town]:
-    with running_town(salons=1, clients=5, history=1) as running:
-        yield running
+@pytest.fixture
+def town(model_town: Town) -> Town:
+    return model_town
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The door to the model: answers, refusals, delays that it names, a model that is gone, limits that all processes share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,24 +13,16 @@ from reactivation_core.message_prompt import ANSWER_SCHEMA, message_prompt
 from reactivation_resources.gemini.breaker import FAILURES, REST_S, Breaker
 from reactivation_resources.gemini.client import Gemini, GeminiAccess, ModelAnswer
 from reactivation_resources.gemini.quota import _KEY, WINDOW_S, ModelQuota
-from reactivation_sandbox.process import Town, running_town
+from reactivation_sandbox.process import Town
 from tests.resources.model_world import access_to
 
 AWAY = "redis://127.0.0.1:1/0"
 PROMPT = message_prompt(MessageFacts("Анна", "Стрижка", None, 60, salon="Салон"), "1:1")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Town]:
-    with running_town(salons=1, clients=5, history=1) as town:
-        yield town
-
-
 @pytest.fixture
-def town(running: Town) -> Town:
-    running.model(forget=True)
-    running.heal()
-    return running
+def town(model_town: Town) -> Town:
+    return model_town
 
 
 class Time:
@@ -171,6 +163,22 @@ def test_a_model_out_of_reach_is_a_failure_and_nothing_worse(town: Town) -> None
     assert answer.failure == "unavailable"
 
 
+def through(proxy: Callable[[anyio.abc.ByteStream], Awaitable[None]], town: Town, scheme: str) -> ModelAnswer:
+    """Ask once by way of a proxy of our own."""
+
+    async def go() -> ModelAnswer:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, proxy)
+            async with Gemini(access_to(town, proxy=f"{scheme}://127.0.0.1:{port}")) as model:
+                answer = await model.ask(PROMPT, ANSWER_SCHEMA, 1)
+            group.cancel_scope.cancel()
+        return answer
+
+    return anyio.run(go)
+
+
 def test_questions_go_through_the_proxy(town: Town) -> None:
     seen: list[bytes] = []
 
@@ -179,17 +187,7 @@ def test_questions_go_through_the_proxy(town: Town) -> None:
             seen.append(await client.receive())
             await client.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
 
-    async def go() -> ModelAnswer:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        async with anyio.create_task_group() as group:
-            group.start_soon(listener.serve, proxy)
-            async with Gemini(access_to(town, proxy=f"http://127.0.0.1:{port}")) as model:
-                answer = await model.ask(PROMPT, ANSWER_SCHEMA, 1)
-            group.cancel_scope.cancel()
-        return answer
-
-    assert anyio.run(go).failure == "unavailable"
+    assert through(proxy, town, "http").failure == "unavailable"
     assert seen[0].startswith(b"POST http://127.0.0.1")
 
 
@@ -214,17 +212,7 @@ def test_questions_go_through_a_socks_proxy(town: Town) -> None:
                 await relay(client, upstream)
                 both.cancel_scope.cancel()
 
-    async def go() -> ModelAnswer:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        async with anyio.create_task_group() as group:
-            group.start_soon(listener.serve, proxy)
-            async with Gemini(access_to(town, proxy=f"socks5://127.0.0.1:{port}")) as model:
-                answer = await model.ask(PROMPT, ANSWER_SCHEMA, 1)
-            group.cancel_scope.cancel()
-        return answer
-
-    assert anyio.run(go).text is not None
+    assert through(proxy, town, "socks5").text is not None
     assert asked_for == [b"\x05\x01\x00\x01"]
 
 

@@ -12,21 +12,14 @@ from reactivation_core.intervals import find_seed
 from reactivation_resources.interval_suggestions import IntervalSuggestions
 from reactivation_resources.platform import Platform
 from reactivation_resources.rule_intervals import learn_intervals
-from reactivation_sandbox.process import Town, running_town
+from reactivation_sandbox.process import Town
 from tests.resources.learning_world import COLOUR, CUT, RITUAL, open_salon, platform_at, rule_columns
 from tests.resources.model_world import terms_of
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Town]:
-    with running_town(salons=1, clients=5, history=1) as town:
-        yield town
-
-
 @pytest.fixture
-def town(running: Town) -> Town:
-    running.model(forget=True)
-    return running
+def town(model_town: Town) -> Town:
+    return model_town
 
 
 @pytest.fixture

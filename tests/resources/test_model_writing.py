@@ -1,7 +1,6 @@
 """Messages by the model: judged, asked for once more, remembered, paid for within a budget, and never worse than a text of people."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -17,7 +16,7 @@ from reactivation_resources.message_writing import PURPOSE, MessageWriter, Model
 from reactivation_resources.model_ledger import ALL_COMPANIES, Budget, Entry, ModelLedger, Prices, Remembered
 from reactivation_sandbox.gemini_api import KINDS
 from reactivation_sandbox.model_words import FLAWS
-from reactivation_sandbox.process import Town, running_town
+from reactivation_sandbox.process import Town
 from tests.resources.model_world import PRICES, terms_of
 from tests.resources.sending_world import NOON, add_campaign, add_salon, campaign, execute, rows
 
@@ -26,16 +25,9 @@ SECOND = SLOT | {"rank": 2, "starts_at": "2026-11-27T08:00:00+00:00"}
 DAY = NOON.date()
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Town]:
-    with running_town(salons=1, clients=5, history=1) as town:
-        yield town
-
-
 @pytest.fixture
-def town(running: Town) -> Town:
-    running.model(forget=True)
-    return running
+def town(model_town: Town) -> Town:
+    return model_town
 
 
 @pytest.fixture

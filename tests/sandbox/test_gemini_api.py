@@ -1,7 +1,6 @@
 """The pretended model: the protocol as documented, good answers for any prompt, every kind of bad one on demand."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,21 +10,14 @@ from reactivation_core.message_facts import BUSINESSES, TONES, MessageFacts
 from reactivation_core.message_prompt import ANSWER_SCHEMA, message_prompt
 from reactivation_core.message_rules import judge_template
 from reactivation_sandbox.gemini_api import KINDS
-from reactivation_sandbox.process import Town, running_town
+from reactivation_sandbox.process import Town
 
 FACTS = MessageFacts("Анна", "Стрижка", "Ольга", 60, 10, business_type="beauty")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Town]:
-    with running_town(salons=1, clients=5, history=1) as town:
-        yield town
-
-
 @pytest.fixture
-def town(running: Town) -> Town:
-    running.model(forget=True)
-    return running
+def town(model_town: Town) -> Town:
+    return model_town
 
 
 def body_of(facts: MessageFacts, key: str = "1:1") -> dict[str, Any]:
