@@ -79,6 +79,14 @@ class Up:
             return json.load(answer)["data"]
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command, nothing when it has ended since it was found."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
 @contextmanager
 def started(folder: Path, **variables: str) -> Iterator[Up]:
     up = Up(folder, **variables)
@@ -136,7 +144,7 @@ def test_a_child_that_dies_is_reported_with_its_last_words_and_ends_everything(
 
         def the_ui() -> list[psutil.Process]:
             assert up.process.poll() is None, up.output.read_text()
-            return [one for one in up.family() if one.cmdline()[1:3] == ["-m", "dagster_webserver"]]
+            return [one for one in up.family() if command_of(one)[1:3] == ["-m", "dagster_webserver"]]
 
         [ui] = eventually(the_ui, "the UI is starting")
         family = up.family()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import psycopg
@@ -45,22 +46,32 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) ->
         time.sleep(0.05)
 
 
-def processes_of(home: Path) -> list[psutil.Process]:
+class Seen(NamedTuple):
+    """What a look at a process told: the process itself may end at any moment after it."""
+
+    pid: int
+    command: str
+    user: str
+
+
+def processes_of(home: Path) -> list[Seen]:
     """Guardians, servers and the servers' children under this home."""
     found = []
     for process in psutil.process_iter():
         try:
-            about_home = str(home) in process.cwd() or str(home) in " ".join(process.cmdline())
-            is_ours = process.name() in {"postgres", "valkey-server"} or "_guardian.py" in " ".join(process.cmdline())
-            if about_home and is_ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            with process.oneshot():
+                command = " ".join(process.cmdline())
+                about_home = str(home) in process.cwd() or str(home) in command
+                is_ours = process.name() in {"postgres", "valkey-server"} or "_guardian.py" in command
+                if about_home and is_ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(Seen(process.pid, command, process.username()))
         except psutil.Error:
             continue
     return found
 
 
-def guardians_of(home: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(home) if "_guardian.py" in " ".join(process.cmdline())]
+def guardians_of(home: Path) -> list[Seen]:
+    return [seen for seen in processes_of(home) if "_guardian.py" in seen.command]
 
 
 def assert_nothing_is_left(home: Path) -> None:
@@ -164,7 +175,7 @@ def test_every_client_library_connects_and_a_wrong_password_does_not(home: Path)
 def test_secrets_and_logs_are_readable_by_their_owner_only(home: Path) -> None:
     with running_servers(home, durable=False) as urls:
         password = sqlalchemy.make_url(urls.database_url).password
-        commands = [" ".join(process.cmdline()) for process in processes_of(home)]
+        commands = [seen.command for seen in processes_of(home)]
         modes = {path.stat().st_mode & 0o077 for path in home.glob("*/*") if path.is_file() or path.name == "data"}
     assert modes == {0}
     assert not any(str(password) in command for command in commands)
@@ -203,12 +214,12 @@ def test_the_survivor_keeps_the_servers_when_their_starter_is_killed(home: Path)
     with using(home) as starter, using(home) as survivor:
         urls = starter.urls()
         assert survivor.urls() == urls
-        before = {process.pid for process in guardians_of(home)}
+        before = {seen.pid for seen in guardians_of(home)}
         starter.kill()
         time_of_check = time.monotonic() + 1.0  # ten looks of the guardian at the lock
         eventually(lambda: time.monotonic() > time_of_check, "the guardian had time to look")
         assert query(urls, "SELECT 1") == [(1,)]
-        assert {process.pid for process in guardians_of(home)} == before
+        assert {seen.pid for seen in guardians_of(home)} == before
         assert survivor.leave() == "left\n"
         assert_nothing_is_left(home)
 
@@ -236,7 +247,7 @@ def test_servers_end_with_a_killed_guardian_and_start_again_while_a_user_is_stil
     with running_servers(home, durable=False) as urls:
         query(urls, "CREATE TABLE kept AS SELECT 1 AS id")
         for guardian in guardians_of(home):
-            guardian.kill()
+            os.kill(guardian.pid, signal.SIGKILL)
         with running_servers(home, durable=False) as again:
             assert again == urls
             assert query(urls, "SELECT id FROM kept") == [(1,)]
@@ -369,7 +380,7 @@ def test_an_ordinary_user_runs_the_servers_as_itself() -> None:
         with using(folder / "home", command_to_become_nobody()) as user:
             urls = user.urls()
             assert server_process(urls).username() == "nobody"
-            assert {process.username() for process in processes_of(folder)} == {"nobody"}
+            assert {seen.user for seen in processes_of(folder)} == {"nobody"}
             assert user.leave() == "left\n"
         assert_nothing_is_left(folder)
         with running_servers(folder / "home", durable=False) as urls:  # root takes part without spoiling the owner
