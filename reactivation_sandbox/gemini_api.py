@@ -66,6 +66,22 @@ class Temper:
             setattr(self, name, value)
 
 
+@dataclass
+class Memory:
+    """What the model was asked and told. A question begun before the model forgets still counts in the old one when it is answered."""
+
+    asked: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=20_000))
+    counts: Counter[str] = field(default_factory=Counter)
+    times: Counter[str] = field(default_factory=Counter)
+    tokens: list[int] = field(default_factory=lambda: [0, 0])
+    present: int = 0
+    at_a_time: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """Questions by what became of them, tokens in and out, and the most questions there were at a time."""
+        return {"counts": dict(sorted(self.counts.items())), "tokens": self.tokens, "at_a_time": self.at_a_time}
+
+
 class GeminiApi:
     """The model of a town: the same question has the same answer, unless it goes wrong, which is drawn anew each time.
 
@@ -76,11 +92,7 @@ class GeminiApi:
         self._town = town
         self._key = key
         self.temper = Temper()
-        self.asked: deque[dict[str, Any]] = deque(maxlen=20_000)
-        self.counts: Counter[str] = Counter()
-        self.tokens = [0, 0]
-        self._times: Counter[str] = Counter()
-        self._present = [0, 0]  # questions now, and the most there were
+        self.memory = Memory()
 
     def routes(self) -> list[Route]:
         """The model's one call, and the control of it."""
@@ -94,11 +106,7 @@ class GeminiApi:
     def forget(self) -> None:
         """Begin again with an even temper."""
         self.temper = Temper()
-        self.asked.clear()
-        self.counts.clear()
-        self._times.clear()
-        self.tokens = [0, 0]
-        self._present = [0, 0]  # what was asked before and is not answered yet counts no more
+        self.memory = Memory()
 
     async def control(self, request: Request) -> Response:
         """Set the temper (fields of `Temper`; `forget` first, if true) and tell what has happened: counts by kind, tokens, most at a time."""
@@ -110,12 +118,11 @@ class GeminiApi:
                 self.temper.switch(wanted)
             except ValueError as error:
                 return as_json({"error": str(error)}, 400)
-        counts = dict(sorted(self.counts.items()))
-        return as_json({"counts": counts, "tokens": self.tokens, "at_a_time": self._present[1]})
+        return as_json(self.memory.told())
 
     async def questions(self, _: Request) -> Response:
         """Everything that was asked, as it came."""
-        return as_json(list(self.asked))
+        return as_json(list(self.memory.asked))
 
     async def card(self, request: Request) -> Response:
         """What there is to know of a model."""
@@ -143,71 +150,74 @@ class GeminiApi:
             )
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return _error(400, "INVALID_ARGUMENT", f"Invalid JSON payload received: {error}")
-        self.asked.append(body)
+        memory, temper = self.memory, self.temper
+        memory.asked.append(body)
         content = hashlib.sha256(
             json.dumps([body.get("systemInstruction"), body["contents"]], sort_keys=True).encode()
         ).hexdigest()
-        number = self._times[content]
-        self._times[content] += 1
+        number = memory.times[content]
+        memory.times[content] += 1
         dice = self._town().dice
-        temper = self.temper
         kind = None
         if dice.chance(temper.misbehave, "model misbehaves", content, number):
             kind = dice.pick(temper.kinds or KINDS, "how", content, number)
-        self.counts[kind or "good"] += 1
-        present = self._present
-        present[0] += 1
-        present[1] = max(present)
+        memory.counts[kind or "good"] += 1
+        memory.present += 1
+        memory.at_a_time = max(memory.at_a_time, memory.present)
         try:
             await asyncio.sleep(temper.slow_s if kind == "slow" else temper.latency_s)
         finally:
-            present[0] -= 1
+            memory.present -= 1
         if temper.refuse:
             return _error(temper.refuse, "FAILED_PRECONDITION", "User location is not supported for the API use.")
         text = answer(question, dice, content, kind if kind in FLAWS else None)
-        return self._trouble(kind, body) or self._told(body, text, "STOP")
+        return _trouble(kind, body, temper, memory) or _told(body, text, "STOP", memory)
 
-    def _trouble(self, kind: str | None, body: dict[str, Any]) -> Response | None:
-        if kind == "rate_limited":
-            delay = f"{self.temper.retry_s:g}s"
-            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
-            words = f"You exceeded your current quota, please check your plan. Please retry in {delay}."
-            return _error(429, "RESOURCE_EXHAUSTED", words, [info])
-        if kind == "server_error":
-            return _error(500, "INTERNAL", "An internal error has occurred.")
-        if kind == "overloaded":
-            return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
-        if kind == "cut":
-            return Unanswered()
-        if kind == "no_json":
-            return Response(b"<html>Bad gateway</html>", media_type="text/html")
-        if kind == "prompt_blocked":
-            return as_json(
-                {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": self._usage(body, "")}
-            )
-        if kind in {"empty", "blocked", "max_tokens"}:
-            return self._told(body, None, {"empty": "STOP", "blocked": "SAFETY", "max_tokens": "MAX_TOKENS"}[str(kind)])
-        return None
 
-    def _told(self, body: dict[str, Any], text: str | None, finish: str) -> Response:
-        content: dict[str, Any] = {"role": "model"} | ({"parts": [{"text": text}]} if text is not None else {})
-        candidate = {"content": content, "finishReason": finish, "index": 0}
-        usage = self._usage(body, text or "", thoughts=900 if finish == "MAX_TOKENS" else 0)
+def _trouble(kind: str | None, body: dict[str, Any], temper: Temper, memory: Memory) -> Response | None:
+    if kind == "rate_limited":
+        delay = f"{temper.retry_s:g}s"
+        info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+        words = f"You exceeded your current quota, please check your plan. Please retry in {delay}."
+        return _error(429, "RESOURCE_EXHAUSTED", words, [info])
+    if kind == "server_error":
+        return _error(500, "INTERNAL", "An internal error has occurred.")
+    if kind == "overloaded":
+        return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
+    if kind == "cut":
+        return Unanswered()
+    if kind == "no_json":
+        return Response(b"<html>Bad gateway</html>", media_type="text/html")
+    if kind == "prompt_blocked":
         return as_json(
-            {
-                "candidates": [candidate],
-                "usageMetadata": usage,
-                "modelVersion": "sandbox",
-                "responseId": str(sum(self.counts.values())),
-            }
+            {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": _usage(body, "", memory)}
         )
+    if kind in {"empty", "blocked", "max_tokens"}:
+        return _told(body, None, {"empty": "STOP", "blocked": "SAFETY", "max_tokens": "MAX_TOKENS"}[str(kind)], memory)
+    return None
 
-    def _usage(self, body: dict[str, Any], text: str, thoughts: int = 0) -> dict[str, int]:
-        asked = sum(len(_words(turn)) for turn in [body.get("systemInstruction") or {}, *body["contents"]]) // 3
-        told = len(text) // 3
-        self.tokens = [self.tokens[0] + asked, self.tokens[1] + told + thoughts]
-        usage = {"promptTokenCount": asked, "candidatesTokenCount": told, "totalTokenCount": asked + told + thoughts}
-        return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
+
+def _told(body: dict[str, Any], text: str | None, finish: str, memory: Memory) -> Response:
+    content: dict[str, Any] = {"role": "model"} | ({"parts": [{"text": text}]} if text is not None else {})
+    candidate = {"content": content, "finishReason": finish, "index": 0}
+    usage = _usage(body, text or "", memory, thoughts=900 if finish == "MAX_TOKENS" else 0)
+    return as_json(
+        {
+            "candidates": [candidate],
+            "usageMetadata": usage,
+            "modelVersion": "sandbox",
+            "responseId": str(sum(memory.counts.values())),
+        }
+    )
+
+
+def _usage(body: dict[str, Any], text: str, memory: Memory, thoughts: int = 0) -> dict[str, int]:
+    asked = sum(len(_words(turn)) for turn in [body.get("systemInstruction") or {}, *body["contents"]]) // 3
+    told = len(text) // 3
+    memory.tokens[0] += asked
+    memory.tokens[1] += told + thoughts
+    usage = {"promptTokenCount": asked, "candidatesTokenCount": told, "totalTokenCount": asked + told + thoughts}
+    return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
 
 
 def _words(turn: dict[str, Any]) -> str:

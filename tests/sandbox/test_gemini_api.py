@@ -1,6 +1,7 @@
 """The pretended model: the protocol as documented, good answers for any prompt, every kind of bad one on demand."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -97,6 +98,17 @@ def test_it_misbehaves_as_often_as_told_and_the_same_for_the_same_seed(town: Tow
     assert first == lived()
     assert 60 <= sum(first.values()) - first["good"] <= 120
     assert len(first) > 20
+
+
+def test_what_is_answered_after_the_model_forgot_counts_no_more(town: Town) -> None:
+    town.model(latency_s=0.5)
+    with ThreadPoolExecutor(1) as apart:
+        late = apart.submit(post, town, body_of(FACTS))
+        while not town.model()["counts"] and not late.done():
+            pass
+        town.model(forget=True)
+        assert late.result().status_code == 200
+    assert town.model() == {"counts": {}, "tokens": [0, 0], "at_a_time": 0}
 
 
 def test_an_unknown_kind_or_field_is_refused(town: Town) -> None:
