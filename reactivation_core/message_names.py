@@ -31,6 +31,7 @@ _RUN = re.compile(r"(\w)\1\1")
 _LONG_NUMBER = re.compile(r"\d[\d\s()\-]{4,}\d|\d{5,}")
 # Latin letters that look like Cyrillic ones: typing slips in Russian titles, and tricks
 _LOOKALIKES = str.maketrans("ABCEHKMOPTXYaceopxy", "АВСЕНКМОРТХУасеорху")
+_SAID_OF_NOBODY = words.NO_NAMES | words.ENGLISH_PROMO | words.ENGLISH_WORDS | words.ENGLISH_TIMES
 _MOST_WORDS = 4  # a longer text without a known first name is a note
 
 
@@ -44,13 +45,13 @@ def client_name(raw: str) -> str:
     """
     plain = "".join(visible(raw[:_LONGEST_READ]))
     said = [_one_script(word.strip("-'’")) for word in _NOT_A_NAME.sub(" ", _ADDRESS.sub(" ", plain)).split()]
-    found = [word for word in said if len(word) > 1 and word.casefold() not in words.NO_NAMES]
+    own = [word for before, word in zip(["", *said], said, strict=False) if not _leads_to_another(before)]
+    found = [word for word in own if len(word) > 1 and word.casefold() not in words.NO_NAMES]
     known = next(filter(None, map(_known_name, found)), "")
     if known:
         return known
-    latin = any(
-        map(_LATIN.search, found)
-    )  # no dictionary of ours has these words: all of them must look like names, or none is said
+    # no dictionary of ours has Latin words: all of them must look like names, or none is said
+    latin = any(map(_LATIN.search, found))
     most = 2 if latin else _MOST_WORDS
     if _CODE.search(plain) or len(said) > most or (latin and not all(map(_may_be_a_name, said))):
         return ""
@@ -111,6 +112,12 @@ def _one_script(word: str) -> str:
     return word.translate(_LOOKALIKES) if _CYRILLIC.search(word) and _LATIN.search(word) else word
 
 
+def _leads_to_another(word: str) -> bool:
+    """Whether the name after this word is somebody else's, as in "жена Петра" and "от Виктора"."""
+    first = next(iter(readings(word)), None)
+    return first is not None and (first.lemma in words.RELATIVES or "PREP" in first.grammemes)
+
+
 def _known_name(word: str) -> str:
     """The word as a name if it is a first name, or the first part of a compound that is one; else ""."""
     parts = word.split("-")
@@ -124,7 +131,7 @@ def _may_be_a_name(word: str) -> bool:
     if not 2 <= len(word) <= LONGEST_NAME or not _VOWEL.search(word) or _RUN.search(word) or _OTHER_LETTER.search(word):
         return False
     plain = word.casefold()
-    if plain in words.NO_NAMES | words.ENGLISH_PROMO | words.ENGLISH_WORDS | words.ENGLISH_TIMES:
+    if not _SAID_OF_NOBODY.isdisjoint([plain, *plain.split("-")]):
         return False
     if any(pattern.search(word) for pattern in _UNFIT) or words.SERVICE_STEMS.match(word):
         return False
@@ -137,7 +144,7 @@ def _may_be_a_name(word: str) -> bool:
 
 def _named(word: str) -> str:
     """A name with its capitals: as the CRM has it when that makes sense, else every part begins with one."""
-    sensible = word[0].isupper() and any(letter.islower() for letter in word[1:])
+    sensible = _LATIN.search(word) and word[0].isupper() and any(letter.islower() for letter in word[1:])
     return word if sensible else "-".join(part[:1].upper() + part[1:].lower() for part in word.split("-"))
 
 

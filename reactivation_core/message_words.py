@@ -288,8 +288,12 @@ DOMAIN_WORDS: Final = frozenset({"барбер", "барбершоп", "онла
 NO_NAMES: Final = set_of(
     "клиент клиентка гость имя аноним неизвестно новый тест без нет не номер телефон client guest unknown test null none undefined nan vip вип admin"
     " администратор user name free click win winner sale discount bonus promo manager owner any everyone customer mr mrs ms miss dr no new old the"
-    " hello hi dear sir madam staff master barber salon ignore system prompt stop spam shop true false select drop delete insert update script"
+    " hello hi dear sir madam staff master barber salon ignore system prompt stop spam shop true false select drop delete insert update script walk walkin"
 )
+RELATIVES: Final = set_of(
+    "жена муж мама папа мать отец дочь дочка сын сынок сестра брат подруга друг приятель внук внучка бабушка дедушка тётя дядя невеста жених ребёнок"
+)
+"""Whoever follows is not the client."""
 OBSCENE: Final = re.compile(r"ху[йеёия]|пизд|[её]ба|[её]бл|бляд|бля(?!\w)|муд[ао]|сук[аи](?!\w)|гандон|пид[оа]р|fuck|shit|bitch|dick(?!\w)|nigg", _ANY_CASE)  # fmt: skip
 SHORT_WORDS: Final = set_of("а в и к о с у я")
 """The words of one letter; any other letter that stands alone is a word taken apart."""
