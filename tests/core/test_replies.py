@@ -143,18 +143,18 @@ def test_a_word_inside_a_word_matches_nothing(word, letters, side):
 )
 def test_hostile_text_takes_bounded_time(text):
     read("привет, Анна")
-    start = time.perf_counter()
+    start = time.process_time()
     read(text)
-    assert time.perf_counter() - start < 0.25
+    assert time.process_time() - start < 0.25
 
 
 def test_the_fast_check_is_fast():
     text = "Здравствуйте! Не хочу утром, лучше вечером, после работы, если есть время у Анны."
     is_clear_opt_out(text)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(200):
         is_clear_opt_out(text)
-    assert (time.perf_counter() - start) / 200 < 0.001
+    assert (time.process_time() - start) / 200 < 0.001
 
 
 @settings(max_examples=30)
