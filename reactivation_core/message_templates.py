@@ -191,29 +191,33 @@ def lint(book: TemplateBook) -> list[str]:
         if template.text in seen:
             complaints.append(f"line {template.line}: the same text stands in line {seen[template.text]}")
         seen.setdefault(template.text, template.line)
-        complaints += [f"line {template.line}: {complaint}" for complaint in _complaints(template, book.language)]
+        complaints += [
+            f"line {template.line}: {complaint}"
+            for complaint in _complaints(template.text, template.heading, book.language)
+        ]
     return complaints
 
 
-def _complaints(template: Template, language: str) -> list[str]:
-    unknown = sorted(set(PLACEHOLDER.findall(template.text)) - PLACEHOLDERS)
+@functools.lru_cache(maxsize=1_000)  # a file is checked again after one line was changed
+def _complaints(template: str, heading: Heading, language: str) -> tuple[str, ...]:
+    unknown = sorted(set(PLACEHOLDER.findall(template)) - PLACEHOLDERS)
     if unknown:
-        return [f"{{{unknown[0]}}} is no placeholder: {', '.join(sorted(PLACEHOLDERS))}"]
-    fixed = re.sub(r"\[[^\[\]]*\]", "", template.text)
+        return (f"{{{unknown[0]}}} is no placeholder: {', '.join(sorted(PLACEHOLDERS))}",)
+    fixed = re.sub(r"\[[^\[\]]*\]", "", template)
     if "[" in fixed or "]" in fixed:
-        return ["a bracket has no partner, or stands in another"]
+        return ("a bracket has no partner, or stands in another",)
     optional = [name for name in PLACEHOLDER.findall(fixed) if name not in {"days_phrase", "master", "visit"}]
     if optional:
-        return [f"{{{optional[0]}}} is not always known: put it and the words around it into [ ]"]
+        return (f"{{{optional[0]}}} is not always known: put it and the words around it into [ ]",)
     found: list[str] = []
-    for facts in _samples(template.heading, language):
+    for facts in _samples(heading, language):
         try:
-            text = render(template.text, facts)
+            text = render(template, facts)
         except ValueError as error:
             found.append(str(error))
             continue
         found += [str(offence) for offence in _offences(text, facts)]
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def _offences(text: str, facts: MessageFacts) -> Sequence[Offence | str]:
