@@ -191,7 +191,7 @@ def _elsewhere(titles: tuple[str, ...]) -> frozenset[str]:
     found = {word for title in titles for word in _WORD.findall(title[:200])}
     parsed = [one for word in found if is_known(word) for one in readings(word)[:1]]
     names = {one.lemma for one in parsed if one.grammemes & {"NOUN", "ADJF"} and len(one.lemma) >= 4}
-    return frozenset(names) - words.NOUNS - words.QUALITIES
+    return frozenset(names) - words.NOUNS - words.TITLE_NOUNS - words.QUALITIES
 
 
 def _alphabet(text: _Text) -> str | None:
@@ -226,11 +226,11 @@ def _pressure(text: _Text) -> str | None:
 
 
 def _discount(text: _Text) -> str | None:
-    """A word of a discount is fine beside the offered one; a second per cent sign, or any word without an offer, is not."""
+    """A word of a discount is fine beside the offered one; a second word or per cent sign, or any word without an offer, is not."""
     found = words.DISCOUNT.search(text.bare)
     if found is None:
         return None
-    offered = text.setting.discounted
+    offered = text.setting.discounted and len(_DISCOUNTS.findall(text.bare)) == 1
     return (
         None
         if offered and re.fullmatch(r"скид\w*|discount|% ?off", found[0], re.IGNORECASE) and "%" not in text.bare
@@ -238,7 +238,12 @@ def _discount(text: _Text) -> str | None:
     )
 
 
+_DISCOUNTS = re.compile(r"скид\w*|discount", re.IGNORECASE)
+
+
 def _familiar(text: _Text) -> str | None:
+    if found := words.FLATTERY.search(text.bare):
+        return found[0]
     for word, one in _first(text):
         commands = {"VERB", "sing", "impr", "excl"} <= one.grammemes or {"VERB", "sing", "2per"} <= one.grammemes
         if one.lemma in words.FAMILIAR or commands:
@@ -250,6 +255,9 @@ def _gender(text: _Text) -> str | None:
     """A past tense or a short form in the singular says man or woman, unless a thing in the same sentence is what it is said of."""
     if not text.russian:
         return None
+    of_staff = " ".join(_OF_STAFF.findall(text.own))
+    if said := next(filter(_gender_said, _WORD.findall(of_staff)), None):
+        return str(said)
     for sentence in _SENTENCE.split(text.bare):
         found: list[str] = _WORD.findall(sentence)
         things = frozenset[str]().union(*map(_gender_of_thing, found))
@@ -260,6 +268,8 @@ def _gender(text: _Text) -> str | None:
     return None
 
 
+_OF_STAFF = re.compile(r"(?<!у )(?<!к )(?<!с )\{staff\}\s+(\w+(?:\s+\w+)?)", re.IGNORECASE)
+"""What is said of the master: the words after the name that is no "у {staff}"."""
 _GENDERS: Final = frozenset({"masc", "femn"})
 
 
@@ -303,6 +313,45 @@ def _voice(text: _Text) -> str | None:
     return None
 
 
+_DOINGS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
+    (frozenset({"past"}), words.HAPPENED),
+    (frozenset({"futr", "3per"}), words.OTHERS_WILL),
+    (frozenset({"pres", "3per"}), words.OTHERS_DO),
+    (frozenset({"futr", "1per"}), words.WE_WILL),
+    (frozenset({"pres", "1per"}), words.WE_DO),
+    (frozenset({"2per"}), words.YOU_MAY),
+)
+
+
+def _claim(text: _Text) -> str | None:
+    """What somebody does, did or will do is known to us in few cases only; the rest would be made up: news, promises, feelings."""
+    if found := words.NEWS.search(text.bare):
+        return found[0]
+    if not text.russian:
+        return None
+    said: list[str] = _WORD.findall(words.WILL_BE.sub(" ", text.bare))
+    return next((word for word in said for one in readings(word)[:1] if _is_made_up(one)), None)
+
+
+def _is_made_up(one: Parse) -> bool:
+    """Whether a verb in this person and tense says more than a message can know."""
+    if "VERB" not in one.grammemes:
+        return False
+    promises = one.lemma == "быть" and "futr" in one.grammemes
+    return promises or any(form <= one.grammemes and one.lemma not in usual for form, usual in _DOINGS)
+
+
+def _negation(text: _Text) -> str | None:
+    """What is not so is not ours to say, but that the client was away."""
+    if not text.russian:
+        found = words.ENGLISH_NEGATIONS.search(words.ENGLISH_DENIED.sub(" ", text.bare.replace("’", "'")))
+        return found[0] if found else None
+    if found := words.NEGATIONS.search(text.bare):
+        return found[0]
+    denied = re.findall(r"(?<!\w)не[\s-]+(?!так ли)(\w*)", text.bare, re.IGNORECASE)
+    return next((f"не {word}" for word in denied if word.casefold() not in words.DENIED), None)
+
+
 _KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("NOUN", words.NOUNS),
     ("ADJF", words.QUALITIES),
@@ -310,7 +359,7 @@ _KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("ADVB", words.ADVERBS),
     ("INTJ", words.INTERJECTIONS),
     ("PRED", words.STATES),
-    *((kind, words.VERBS) for kind in ("VERB", "INFN", "PRTF", "PRTS", "GRND")),
+    *((kind, words.VERBS) for kind in ("VERB", "INFN", "PRTF", "GRND")),
 )
 
 
@@ -368,6 +417,8 @@ _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
     ("gender", _gender),
     ("voice", _voice),
     ("order", _order),
+    ("claim", _claim),
+    ("negation", _negation),
     ("off_topic", _off_topic),
     ("unkind", _search(words.UNKIND)),
     ("obscene", _search(words.OBSCENE)),

@@ -70,7 +70,7 @@ def test_every_kind_of_message_has_a_whole_prompt(language, stage, tone, busines
         replace(FACTS, language=language, tone=tone, business_type=business, days_inactive=days), "1:1"
     )
     assert "$" not in words(prompt)
-    assert prompt.version.startswith(f"prompt.{language}/1-")
+    assert prompt.version.startswith(f"prompt.{language}/2-")
     assert 500 < estimated_tokens(prompt) < 4_000
 
 

@@ -203,6 +203,49 @@ def test_each_flaw_of_form_is_named(template, rule):
         ("Вы беременны", "medical"),
         ("Нам больно без вас", "unkind"),
         ("Ещё один вариант", "trailer"),
+        ("Мы сменили мастера", "claim"),
+        ("У нас новый салон", "claim"),
+        ("Мы снова работаем", "claim"),
+        ("Мы приедем к вам", "claim"),
+        ("Визит даст вам силу", "claim"),
+        ("Вы будете счастливы", "claim"),
+        ("Мы писали вам", "claim"),
+        ("Мы всё о вас знаем", "claim"),
+        ("Ваш мастер вспоминает вас", "claim"),
+        ("Отвечать не нужно", "negation"),
+        ("Не приходите", "negation"),
+        ("Свободного времени нет", "negation"),
+        ("Вы нам не ответили", "negation"),
+        ("Без нас никак", "negation"),
+        ("Скидка скоро пройдёт", "claim"),
+        ("Скидка и ещё раз скидка", "discount"),
+        ("Скидка на каждый визит", "offer"),
+        ("Дарим вам визит", "offer"),
+        ("Приходите в любое время", "offer"),
+        ("Вас ждёт кое-что особенное", "offer"),
+        ("Только вам", "offer"),
+        ("Приходите с гостем", "offer"),
+        ("Мест почти мало", "pressure"),
+        ("Потом поздно", "pressure"),
+        ("Ответьте прямо сейчас", "pressure"),
+        ("Желающих много", "pressure"),
+        ("Место за вами", "booked"),
+        ("Держим место", "booked"),
+        ("Подтвердите визит", "booked"),
+        ("Вам нужен уход", "unkind"),
+        ("Ваши волосы давно пора обновить", "unkind"),
+        ("Вы ответите за это", "unkind"),
+        ("Мы вас найдём", "unkind"),
+        ("Хотим вас", "unkind"),
+        ("Где вы", "unkind"),
+        ("Вы прекрасны", "familiar"),
+        ("Вы нам нравитесь", "familiar"),
+        ("Сообщение для клиента", "machine"),
+        ("Ответ готов", "trailer"),
+        ("Результат порадует", "off_topic"),
+        ("Светлая память", "off_topic"),
+        ("Красота надолго", "guarantee"),
+        ("Всем нравится", "guarantee"),
     ],
 )
 def test_each_thing_that_may_not_be_said_is_named(words, rule):
@@ -234,6 +277,12 @@ def test_what_is_not_known_may_not_stand_in_a_text():
     assert required_placeholders(replace(FACTS, name="", slots=(), staff_name=None, discount_percent=0)) == [
         "days_phrase"
     ]
+
+
+def test_nothing_is_said_of_the_master_that_knows_a_gender():
+    text = GOOD.replace("Ваш мастер {staff} принимает {slots}. Скидка", "{staff} свободна {slots}, скидка")
+    assert rules(text) == {"gender"}
+    assert rules(text.replace("{staff} свободна", "У {staff} свободно")) == set()
 
 
 def test_a_gentle_text_is_not_impatient():
@@ -307,6 +356,11 @@ def test_english_has_the_same_rules():
         ("A free coffee for free", "offer"), ("It costs little", "price"), ("We guarantee it", "guarantee"), ("It heals", "medical"),
         ("As an AI I suggest it", "machine"), ("A manicure too", "service"), ("Call us", "contact"), ("Visit www.x.com", "contact"),
         ("Hurry", "pressure"), ("Sorry", "banned"), ("Buy crypto", "off_topic"), ("Приходите", "alphabet"), ("Another salon is worse", "other_salon"),
+        ("You never came", "negation"), ("No need to reply", "negation"), ("We have a new team", "claim"), ("Your visit is free", "offer"),
+        ("It is our treat", "offer"), ("Something special", "offer"), ("Every visit is off", "offer"), ("Reply now", "pressure"), ("Last reminder", "pressure"),
+        ("Few spots left", "pressure"), ("You must come", "pressure"), ("Your spot is saved", "booked"), ("Everyone has booked", "booked"),
+        ("We want you", "unkind"), ("Tell everyone about us", "unkind"), ("You are beautiful", "familiar"), ("You will look perfect", "guarantee"),
+        ("A message for the client", "machine"),
     ]:  # fmt: skip
         text = GOOD_EN.replace("Shall", f"{words}. Shall")
         assert rule in {one.rule for one in judge_template(text, ENGLISH)}, words

@@ -45,7 +45,7 @@ def test_a_message_without_optional_facts_by_hand():
 def test_an_english_message_by_hand():
     facts = replace(FACTS, name="Quinn", service_title="Balayage", days_inactive=80, staff_name="Stella", language="en")
     assert render(text_of("win_back", "friendly", 1, "en"), facts) == (
-        "Hello Quinn! Your last visit was almost three months ago (Balayage). Time for a treat? Stella is in. You have 10% off your "
+        "Hello Quinn! Your last visit was almost three months ago (Balayage). Time to treat yourself? Stella is in. You have 10% off your "
         "next visit. Free: Thursday, November 26, at 6:30 PM. Which time may we book for you? ✨\nReply STOP to opt out."
     )
 

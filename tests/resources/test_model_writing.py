@@ -78,7 +78,7 @@ def test_a_message_of_the_model_is_stored_with_what_it_took(salon: Database, tow
     assert row.message_text.endswith("ответьте «стоп».")
     took = row.writing
     assert (took["model"], took["answers"], took["requests"]) == ("gemini-3.5-flash-lite", 1, 1)
-    assert took["prompt_version"].startswith("prompt.ru/1-")
+    assert took["prompt_version"].startswith("prompt.ru/2-")
     assert [took["input_tokens"], took["output_tokens"]] == town.model()["tokens"]
     assert took["cost_micros"] == PRICES.micros(took["input_tokens"], took["output_tokens"]) == report.cost_micros
     assert float(row.message_cost) == pytest.approx(took["cost_micros"] * 90 / 1e6, abs=1e-4)
