@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from reactivation_resources.database.engine import Database, migrate
 from reactivation_sandbox.process import Town, running_town
+from tests.databases import Databases
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -59,13 +60,19 @@ def template_database(servers: tuple[str, str]) -> Iterator[str]:
     _on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def databases(servers: tuple[str, str], template_database: str) -> Iterator[Databases]:
+    """Databases that are migrated and empty."""
+    made = Databases(servers[0], template_database)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database_url(servers: tuple[str, str], template_database: str) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _on_server(servers[0], f"CREATE DATABASE {name} TEMPLATE {template_database}")
-    yield make_url(servers[0]).set(database=name).render_as_string(hide_password=False)
-    _on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture
