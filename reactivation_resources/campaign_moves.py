@@ -41,6 +41,12 @@ _TRY_LOCK = """
 SELECT account_id FROM unnest(CAST(:accounts AS bigint[])) AS a(account_id)
 WHERE pg_try_advisory_xact_lock(hashtextextended('reactivation-account', account_id))
 """
+# Taken after the accounts' locks, and nobody takes an account's afterwards: two who wait for each other there are none.
+_LOCK_BUSINESSES = """
+SELECT count(pg_advisory_xact_lock(hashtextextended('reactivation-business ' || business_id, 0)))
+FROM (SELECT DISTINCT business_id FROM channel_accounts
+      WHERE account_id = ANY(CAST(:accounts AS bigint[])) AND business_id IS NOT NULL AND clients_a_day IS NOT NULL ORDER BY 1) ordered
+"""
 # The account's age starts with its first message that went out.
 _FIRST_SEND = """
 UPDATE channel_accounts a SET first_sent_at = f.at
@@ -63,6 +69,11 @@ def lock_accounts(connection: Connection, account_ids: Iterable[int]) -> None:
     """Wait for the locks of these accounts, in one order for all who do; they are held until the transaction ends."""
     if wanted := sorted(set(account_ids)):
         connection.execute(text(_LOCK), {"accounts": wanted})
+
+
+def lock_businesses(connection: Connection, account_ids: Iterable[int]) -> None:
+    """Wait for the locks of the businesses whose limit of clients these accounts share; the accounts' own locks must be held already."""
+    connection.execute(text(_LOCK_BUSINESSES), {"accounts": sorted(set(account_ids))})
 
 
 def try_lock_accounts(connection: Connection, account_ids: Iterable[int]) -> list[int]:

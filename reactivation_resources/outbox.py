@@ -27,6 +27,7 @@ from reactivation_resources.campaign_moves import (
     campaigns_for_update,
     change_of,
     lock_accounts,
+    lock_businesses,
     store_changes,
     try_lock_accounts,
 )
@@ -258,11 +259,12 @@ class Outbox:
     def clear(self, claims: Sequence[Claim], refreshed: Mapping[UUID, SlotRefresh]) -> list[Decision]:
         """Check once more that each message may go out, and commit `sending`. Only a `Cleared` letter may be handed to its channel.
 
-        All of it is one transaction under the accounts' locks. `refreshed` replaces slots and texts first. The decisions come in the
-        order of the claims.
+        All of it is one transaction under the locks of the accounts and of the businesses whose limit they share. `refreshed`
+        replaces slots and texts first. The decisions come in the order of the claims.
         """
         with self.database.begin() as connection:
             lock_accounts(connection, (claim.account_id for claim in claims))
+            lock_businesses(connection, (claim.account_id for claim in claims))
             now = self.clock.now()
             _store_slots(connection, claims, refreshed)
             mine = _mine(connection, claims, now)

@@ -183,3 +183,13 @@ def ack(
         key=f"ack:{session}:{message_id}:{status}", kind="ack", session=session, phone=phone, message_id=message_id,
         contact_id=f"{phone[1:]}@c.us" if phone else None, **{"ack": status, "occurred_at": NOON, **fields},
     )  # fmt: skip
+
+
+def meanwhile(database: Database, act: Callable[[], object]) -> threading.Thread:
+    """Start `act` beside us; returns once it has ended or waits for a lock that we hold."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while thread.is_alive() and rows(database, blocked) == [(0,)]:
+        pass
+    return thread

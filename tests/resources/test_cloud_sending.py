@@ -1,5 +1,6 @@
 """The outbox over the Cloud API: templates and our own words, what errors do to client, number and template, the next channel."""
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,10 +20,10 @@ from reactivation_resources.database.engine import Database
 from reactivation_resources.database.models import Account
 from reactivation_resources.dispatch import dispatch_due
 from reactivation_resources.inbox import Inbox
-from reactivation_resources.outbox import Outbox
+from reactivation_resources.outbox import Cleared, Decision, Outbox, Postponed
 from reactivation_resources.template_registry import sync
 from reactivation_sandbox.process import Town, running_town
-from tests.resources.sending_world import NOON, add_campaign, add_salon, campaign, execute, reply, rows
+from tests.resources.sending_world import NOON, add_campaign, add_salon, campaign, execute, meanwhile, reply, rows
 
 PARTS = {"name": "Анна", "days_phrase": "почти два месяца", "discount": "10"}
 
@@ -246,13 +247,15 @@ def test_who_is_on_no_channel_is_left_alone_for_a_month(
     assert salon
 
 
-def test_numbers_of_one_business_share_its_limit_of_clients(database: Database, town: Town, salon: int) -> None:
+@pytest.fixture
+def one_business(database: Database, town: Town, salon: int) -> list[int]:
+    """The accounts of two salons whose business may write to one client a day; each has one campaign to send."""
     execute(
         database,
         "UPDATE channel_accounts SET clients_a_day = 1, first_sent_at = :since",
         since=NOON - timedelta(days=100),
     )
-    add_salon(database, 2, clients=2)
+    second = add_salon(database, 2, clients=2)
     execute(
         database,
         "UPDATE channel_accounts SET channel = 'whatsapp_cloud', business_id = :business, clients_a_day = 1 WHERE company_id = 2",
@@ -260,8 +263,29 @@ def test_numbers_of_one_business_share_its_limit_of_clients(database: Database, 
     )
     planned(database)
     add_campaign(database, 1, 2, text_parts=PARTS)
-    outbox = Outbox(database, SimulatedClock(NOON), templated=frozenset({"whatsapp_cloud"}))
-    claims, held = outbox.claim_from("one", outbox.due_accounts())
+    return [salon, second]
+
+
+def test_numbers_of_one_business_share_its_limit_of_clients(outbox: Outbox, one_business: list[int]) -> None:
+    claims, held = outbox.claim_from("one", one_business)
     assert len(claims) == 1
     assert [one.reason for one in held.values()] == ["business_limit"]
-    assert salon
+
+
+def test_two_dispatchers_in_the_same_moment_keep_the_limit_of_a_business(
+    database: Database, outbox: Outbox, one_business: list[int]
+) -> None:
+    first, second = one_business
+    decisions: list[Decision] = []
+    rival = Outbox(database, outbox.clock, templated=frozenset({"whatsapp_cloud"}))
+    threads: list[threading.Thread] = []
+
+    def checkpoint(name: str) -> None:
+        if name == "clearing":
+            threads.append(meanwhile(database, lambda: decisions.extend(rival.clear(rivals, {}))))
+
+    claims, rivals = outbox.claim_from("one", [first])[0], rival.claim_from("two", [second])[0]
+    outbox.checkpoint = checkpoint
+    assert isinstance(outbox.clear(claims, {})[0], Cleared)
+    threads[0].join()
+    assert [one.reason for one in decisions if isinstance(one, Postponed)] == ["business_limit"]

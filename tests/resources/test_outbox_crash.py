@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -26,6 +26,7 @@ from tests.resources.sending_world import (
     add_salon,
     campaign,
     execute,
+    meanwhile,
     phone_of,
     reply,
     rows,
@@ -310,13 +311,3 @@ def drop_connections(database: Database) -> None:
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-
-
-def meanwhile(database: Database, act: Callable[[], object]) -> threading.Thread:
-    """Start `act` beside us; returns once it has ended or waits for a lock that we hold."""
-    thread = threading.Thread(target=act)
-    thread.start()
-    blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while thread.is_alive() and rows(database, blocked) == [(0,)]:
-        pass
-    return thread
