@@ -275,6 +275,8 @@ _GENDERS: Final = frozenset({"masc", "femn"})
 
 def _gender_of_thing(word: str) -> frozenset[str]:
     """The gender of a thing in the nominative: "визит" was, "скидка" was."""
+    if word.casefold() in words.DOMAIN_WORDS:  # the dictionary takes a barber for a thing
+        return frozenset()
     said = [one.grammemes for one in readings(word) if one.lemma in words.NOUNS or words.SERVICE_STEMS.match(word)]
     return frozenset[str]().union(*(one & _GENDERS for one in said if {"NOUN", "inan", "sing", "nomn"} <= one))
 
@@ -366,6 +368,8 @@ _KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
 def _off_topic(text: _Text) -> str | None:
     """A word that such a message has no use for: it is in no reading a word of its vocabulary."""
     if not text.russian:
+        if found := words.ENGLISH_MISUSED.search(text.bare):
+            return found[0]
         known = words.ENGLISH_WORDS | text.given
         return next((word for word, _ in text.tokens if word.casefold().replace("’", "'") not in known), None)
     usual = words.BUSINESS_SERVICES[text.setting.business]

@@ -37,7 +37,7 @@ HARD_PRESSURE: Final = re.compile(
     r"последн\w+ (?:шанс|возможност|мест)\w*|только сегодня|успе(?:йте|ть)|торопи\w*|спешите|не упустите|срочно|пока не поздно|оста(?:лось|лись|ются|ётся) (?:мало|немного|совсем|всего|считан)\w*"
     r"|прямо сейчас|сейчас же|ответ\w* (?:\w+ )?сейчас|(?<!\w)поздно|(?<!\w)(?:мало|почти) (?:\w+ )?(?:мест|окошек|окон|времени)|(?:мест|окошек|окон|времени) (?:\w+ )?(?:мало|не хватает)"
     r"|желающ\w*|(?<!\w)надо(?!\w)|ответ (?:\w+ )?нуж\w*|нуж\w+ (?:\w+ )?ответ|снова и снова|последн\w+ раз (?:\w+ )?(?:пиш|предлаг|зов|приглаш|напомин)\w*|(?:пишем|напоминаем|предлагаем|приглашаем) (?:\w+ ){0,2}последн\w*|так долго"
-    r"|\b(?:come|reply|book|visit|answer|right|back|say|decide) now|now or|\bonly\b|\bfew\b|\bleft\b|\bfast\b|too long|\bmust\b|you (?:should|have to|need|will)|\bgoing\b"
+    r"|\b(?:come|reply|book|visit|answer|right|back|say|decide) now|now or|\bonly\b|\bfew\b|\bleft\b|\bfast\b|too long|\bmust\b|you (?:should|have to|need|will)|(?<!if you )\bneed\b|\bwant\b(?! (?:to|us to))|\bgoing\b"
     r"|(?<!since your )(?<!since our )(?<!since the )(?<!your )(?<!we )(?<!you )\blast\b(?! (?:saw|came|visited|met|here|visit|appointment|session))|last (?:time(?! (?:we|you))|reminder|note|message)"
     r"|все (?:уже |давно )?(?:запис|приш)\w*|в последний раз пиш\w*|last chance|hurry|don.t miss|urgent|limited time|act now",
     _ANY_CASE,
@@ -89,7 +89,7 @@ MACHINE: Final = re.compile(
     _ANY_CASE,
 )
 OTHER_SALON: Final = re.compile(
-    r"(?<!\w)(?:конкурент\w*|(?:друг|ин|сосед)\w+ (?:салон|мастер|барбершоп|клиник|студи|зал|заведени|специалист|врач|филиал)\w*|филиал\w*|франшиз\w*"
+    r"(?<!\w)(?:конкурент\w*|(?:друг|ин|сосед)\w+ (?:салон|мастер|барбер|тренер|доктор|стилист|барбершоп|клиник|студи|зал|заведени|специалист|врач|филиал)\w*|филиал\w*|франшиз\w*"
     r"|партн[её]р\w*|наш\w* нов\w+ (?:салон|адрес|студи)\w*|переехал\w*|адрес\w*|улиц\w*|проспект\w*|метро"
     r"|competitor\w*|(?:another|other|different) (?:salon|barber|barbershop|clinic|studio|gym|stylist|place)\w*|branch\w*|franchise|partners?|new address)",
     _ANY_CASE,
@@ -332,38 +332,45 @@ UNKIND: Final = re.compile(
     r"(?<!\w)(?:плох\w*|хуже|худш\w*|ужас\w*|страшн\w*|некрасив\w*|уродл\w*|запущенн\w*|неухоженн\w*|неопрятн\w*|стар(?:ый|ая|ше|ые|еть|еете|ит|ят)|постаре\w*"
     r"|толст\w*|растолст\w*|жирн\w*|грязн\w*|вонюч\w*|лыс(?:ый|ая|ые|еете)|облысе\w*|сед(?:ой|ая|ые|еете)|обросл?\w*|заросл\w*|лохмат\w*|позор\w*|стыд\w*|глуп\w*|дур[аеыо]\w*"
     r"|идиот\w*|ненавид\w*|смерт\w*|умр\w*|умер\w*|убь\w*|убить|бедн\w*|долг(?:а|и|ов|у)(?!\w)|штраф\w*|суд(?:а|ом|иться)?(?!\w)|полици\w*|налог\w*|за это|(?<!для )вас (?:\w+ )?найд[её]м|найд[её]м вас|где вы(?!\w)|(?<!если )вам (?:\w+ )?(?:нуж[её]?н\w*|надо|пора)|(?<!\w)ваш\w* (?:\w+ ){0,2}пора|хотите нас|хотим вас(?=\s*(?:[.,!?—-]|$))|выбор(?:ы|ах|ам|ами)(?!\w)|оскорб\w*|обид\w*|больно|плач(?:ем|ет|ут)|страда\w*|забыли (?:о|про) нас|бросили"
-    r"|tell(?! us)|we know|we see you|where are|why(?! not)|you (?:said|told|did|asked|left)|look (?:at|like)|(?:find|want|need|know|get|take|love) you(?=\s*(?:[.,!?—-]|$))|(?<!to )love you|bad|worse|worst|ugly|awful|terrible|dirty|old|fat|stupid|idiot|hate|die|kill|ashamed|neglected|scruffy)(?!\w)",
+    r"|tell(?! us)|we know|we saw you|так себе|we see you|where are|why(?! not)|you (?:said|told|did|asked|left)|look (?:at|like)|(?:find|want|need|know|get|take|love) you(?=\s*(?:[.,!?—-]|$))|(?<!to )love you|bad|worse|worst|ugly|awful|terrible|dirty|old|fat|stupid|idiot|hate|die|kill|ashamed|neglected|scruffy)(?!\w)",
     _ANY_CASE,
 )
 
 ENGLISH_OPENERS: Final = set_of(
-    "it its we our ours you your yours this that these those there here time hi hello hey dear would shall could may might can do did does have"
+    "it its we our ours you your yours this that there here time hi hello hey dear would shall could may might can do have"
     " has just hope how when which what why let lets fancy ready long welcome good great come see feel simply if as and but so since after for"
-    " to with at on the a an all any some enjoy enjoying treat reply book booking thank thanks still maybe perhaps everything everyone who"
+    " to with at on the a an any some enjoy enjoying treat reply book booking thank thanks still maybe perhaps "
 )
 """Words that may begin an English sentence before a verb; any other is taken for somebody's name."""
 
 ENGLISH_WORDS: Final = ENGLISH_OPENERS | set_of(
     "we're we'd we'll we've you're you'd you'll you've it's that's there's here's let's don't haven't hasn't isn't"
-    " be been being was were is are am have had having get got give gives given take takes taken make makes made keep kept find found know known"
+    " be been being was were is are am have had having get got give gives given take takes taken make find found know known"
     " last next visit visits visited appointment appointments time times ago while since until long short quick moment chance spot spots slot slots"
     " opening openings open available free booked book booking bookings reserve reserved schedule scheduled confirm confirmed pick choose suit suits"
-    " suitable convenient work works away back again soon now already still yet always never often once more much many most very really quite so too"
-    " also only other another each every both either neither or nor not no yes please thanks thank love loved loves like liked likes happy glad"
-    " pleased delighted lovely nice warm friendly gentle fresh refresh refreshed refreshing relax relaxed relaxing rest pamper care caring look looks"
-    " looking feel feels feeling style styles styling hair skin smile treat treatment treatments service services session sessions self yourself favourite"
+    " suitable convenient work works away back again soon now already still yet always never often once very really quite so too"
+    " also only other another each every both either neither or nor not no yes please thanks thank love like happy glad"
+    " pleased delighted lovely nice warm friendly gentle fresh refresh refreshed refreshing relax relaxed relaxing rest pamper care look looks"
+    " looking feel feels feeling style styles styling hair smile treat treatment treatments service services session sessions self yourself favourite"
     " favorite stylist barber master doctor dentist trainer coach specialist expert team salon barbershop clinic studio gym chair door doors welcome"
-    " waiting wait ready help helps remember remembers remind reminder message note reply answer word let us him her his hers he she they them"
-    " their than then when where which who whom whose why how because about above after before between by down for from in into of off on onto out over"
+    " waiting wait ready help helps all noticed remember remembers remind reminder message note reply answer word let us "
+    " then when where which why how because about above after before between by down for from in into of off on onto out over"
     " through to under up upon with within without away around near off discount offer offered special yours ours if though while as at an the this that"
-    " these those some any all few little lot lots bit piece something anything nothing everything someone anyone everyone place places way ways thing"
-    " things idea plan plans day hello hi hey dear good great perfect wonderful best wishes see seen saw come comes came coming go goes going gone drop"
-    " dropped stop by say said tell told ask asked hear heard miss missed think thought hope hoping want wants wanted need needs needed"
-    " would could should shall will can may might must do does did done just simply easy easily well almost nearly maybe perhaps excited look forward"
-    " grab enjoy enjoyed welcome fancy pop catch up touch keep new usual regular trust valued appreciate continue start restart train training shape"
-    " flies flew use used strong energy goal goals progress move moving healthy-looking shine brighten bright light time's it'd pleasure save saved hold held yours"
+    " these those some any few little lot lots bit piece something anything nothing everything place places way ways thing"
+    " things idea plan plans day hello hi hey dear good great perfect wonderful best wishes see seen saw come comes came coming go goes going "
+    " dropped by say said tell told ask asked hear miss missed think thought hope hoping want need "
+    " would could should shall will can may might must do just simply easy easily well almost nearly maybe perhaps excited look forward"
+    " grab enjoy enjoyed welcome fancy pop catch up touch new usual regular trust valued appreciate continue start restart train training shape"
+    " flies flew energy goal goals progress move moving healthy-looking shine brighten time's it'd pleasure yours"
 )
 """A message in English is written in these words: there is no dictionary of English here that knows nouns from verbs."""
+
+ENGLISH_MISUSED: Final = re.compile(
+    r"\b(?:(?<!would )(?<!you'd )(?<!we'd )(?<!you )like|works?(?! (?:for|best))|love(?! to)|all(?! (?:is well|the best))|do it|get well|we are so|(?:is|are) next"
+    r"|are you (?:there|happy)|do you (?:love|know|like)|come (?:as|with|or)|(?:we|our|us) care|care (?:is|makes))\b",
+    _ANY_CASE,
+)
+"""Words of that vocabulary in a use that a message has no need of."""
 
 DOMAIN_WORDS: Final = frozenset({"барбер", "барбершоп", "онлайн", "смс", "бьюти", "лайк", "барберу", "барбера", "барбером", "барбере", "барберы", "барберов"})  # fmt: skip
 """Words of the trade that the dictionary lacks."""

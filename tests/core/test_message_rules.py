@@ -246,6 +246,9 @@ def test_each_flaw_of_form_is_named(template, rule):
         ("Светлая память", "off_topic"),
         ("Красота надолго", "guarantee"),
         ("Всем нравится", "guarantee"),
+        ("Вид у вас так себе", "unkind"),
+        ("Другой барбер свободен", "other_salon"),
+        ("Барбер соскучился", "gender"),
     ],
 )
 def test_each_thing_that_may_not_be_said_is_named(words, rule):
@@ -361,6 +364,13 @@ def test_english_has_the_same_rules():
         ("Few spots left", "pressure"), ("You must come", "pressure"), ("Your spot is saved", "booked"), ("Everyone has booked", "booked"),
         ("We want you", "unkind"), ("Tell everyone about us", "unkind"), ("You are beautiful", "familiar"), ("You will look perfect", "guarantee"),
         ("A message for the client", "machine"),
+        ("Like us", "off_topic"),
+        ("It works wonders", "off_topic"),
+        ("Off for all", "off_topic"),
+        ("Come with them", "off_topic"),
+        ("Do it", "off_topic"),
+        ("Are you there", "off_topic"),
+        ("We need your answer", "pressure"),
     ]:  # fmt: skip
         text = GOOD_EN.replace("Shall", f"{words}. Shall")
         assert rule in {one.rule for one in judge_template(text, ENGLISH)}, words
