@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 from reactivation_core import message_words as words
 from reactivation_core.message_facts import STAGE_LIMITS, TOTAL_LIMIT, MessageFacts, Stage
 from reactivation_core.message_own_words import Setting, broken_by
-from reactivation_core.messages import OPT_OUT_LINE, PLACEHOLDER, fact_phrases, render, slot_phrases
+from reactivation_core.messages import OPT_OUT_LINE, PLACEHOLDER, fact_phrases, render, slot_offers
 from reactivation_core.morphology import declined
-from reactivation_core.russian import either
 
 RULES: Final[Mapping[str, str]] = {
     "answer": "it is not the answer that was asked for",
@@ -138,10 +137,8 @@ def judge_stored(
     For checks of what is about to be sent: it needs no fact that may have changed since the text was written.
     """
     tongue = "en" if language == "en" else "ru"
-    joint = "or" if tongue == "en" else "или"
     body = _body(text, tongue)
-    starts = re.split(rf"; | {joint} ", parts.get("slots", "")) if parts.get("slots") else []
-    own = _taken_out(body, parts, starts, joint)
+    own = _taken_out(body, parts, [parts.get("slots", "")])
     kind = business if business in words.BUSINESS_SERVICES else "other"
     setting = Setting(
         tongue, stage, kind, bool(parts.get("discount")), parts.get("service", ""), parts.get("salon", ""), ()
@@ -176,13 +173,12 @@ def _own_words(own: str, facts: MessageFacts) -> list[Offence]:
 
 def unfilled(body: str, facts: MessageFacts) -> str:
     """The text with a placeholder wherever it says a fact: what is left is of its own."""
-    joint = "or" if facts.tongue == "en" else "или"
-    return _taken_out(body, fact_phrases(facts), slot_phrases(facts), joint)
+    return _taken_out(body, fact_phrases(facts), slot_offers(facts))
 
 
-def _taken_out(body: str, phrases: Mapping[str, str], starts: Sequence[str], joint: str) -> str:
-    """The body with placeholders for the phrases that it says; of the slots it may say the first few."""
-    known = [(either(list(starts[:count]), joint), "slots") for count in range(len(starts), 0, -1)]
+def _taken_out(body: str, phrases: Mapping[str, str], offers: Sequence[str]) -> str:
+    """The body with placeholders for the phrases that it says; of the slots it says one of the `offers`."""
+    known = [(offer, "slots") for offer in offers]
     known += [(phrases.get(name, ""), name) for name in ("days_phrase", "service", "name")]
     known += [(form, "staff") for form in _forms(phrases.get("staff", ""))]
     discount = phrases.get("discount")

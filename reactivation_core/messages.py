@@ -91,18 +91,30 @@ def fact_phrases(facts: MessageFacts) -> dict[str, str]:
 
 
 def slot_phrases(facts: MessageFacts) -> list[str]:
-    """The wording of each slot, in order: "в четверг, 26 ноября, в 18:30"; one on the day of the slot before it is told by its time, "в 19:00"."""
+    """The wording of each slot, by time: "в четверг, 26 ноября, в 18:30"; one on the day of the slot before it is told by its hour, "в 19:00"."""
     english = facts.tongue == "en"
     told: list[str] = []
     day = None
-    for slot in facts.slots:
-        local = slot.starts_local
+    for local in sorted(slot.starts_local for slot in facts.slots):
         if local.date() == day:
             told.append(f"at {english_time(local)}" if english else f"в {local.hour}:{local.minute:02d}")
         else:
             told.append(english_when(local) if english else when(local))
         day = local.date()
     return told
+
+
+def slot_offers(facts: MessageFacts) -> list[str]:
+    """How a text may tell its slots: all of them, or ever fewer of the best."""
+    some = [replace(facts, slots=facts.slots[:count]) for count in range(len(facts.slots), 0, -1)]
+    return [fact_phrases(one)["slots"] for one in some]
+
+
+def slots_told(text: str, facts: MessageFacts) -> int:
+    """How many of the best slots a final text tells."""
+    plain = text.casefold()
+    offers = slot_offers(facts)
+    return next((len(offers) - place for place, said in enumerate(offers) if said.casefold() in plain), 0)
 
 
 def case_before(words: str) -> Case:

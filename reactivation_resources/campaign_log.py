@@ -258,10 +258,12 @@ class CampaignLog:
                 connection.execute(statement, parameters)
 
     def write_texts(self, texts: Iterable[dict[str, Any]]) -> None:
-        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, text_parts, message_cost, writing, personalization."""
+        """Store messages: campaign_id, stage, tone, text_source, template_id, text_template, message_text, text_parts, message_cost, writing, personalization, and how many of the best slots are `told`."""
         statement = text(
             "UPDATE reactivation_campaigns SET stage = :stage, tone = :tone, text_source = :text_source, template_id = :template_id,"
             " text_template = :text_template, message_text = :message_text,"
+            " slots = coalesce((SELECT jsonb_agg(slot || jsonb_build_object('told', place <= :told) ORDER BY place)"
+            "   FROM jsonb_array_elements(CASE jsonb_typeof(slots) WHEN 'array' THEN slots END) WITH ORDINALITY AS s(slot, place)), slots),"
             " text_parts = CAST(:text_parts AS jsonb), message_cost = :message_cost, writing = CAST(:writing AS jsonb),"
             " personalization = personalization || CAST(:personalization AS jsonb)"
             " WHERE campaign_id = CAST(:campaign_id AS uuid) AND message_text IS NULL AND status = 'planned'"

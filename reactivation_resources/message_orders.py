@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 from reactivation_core.local_time import to_local
 from reactivation_core.message_facts import MessageFacts, SlotFact
 from reactivation_resources.composing import Order
-from reactivation_resources.offered_slots import offered
+from reactivation_resources.offered_slots import to_offer
 
 FAVOURITE = "favourite_staff_id"
 """Where a campaign keeps the staff member that its message names."""
@@ -82,7 +82,7 @@ def _facts(
 ) -> MessageFacts:
     times = tuple(
         SlotFact(to_local(slot.starts_at, row.timezone), staff.get((row.company_id, slot.staff_id)))
-        for slot in offered(slots)
+        for slot in to_offer(slots)
         if row.include_slots_in_message
     )
     return MessageFacts(

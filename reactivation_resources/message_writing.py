@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from reactivation_core.message_facts import MessageFacts
 from reactivation_core.message_prompt import content_hash
 from reactivation_core.message_templates import TemplateBook
+from reactivation_core.messages import slots_told
 from reactivation_core.whatsapp_templates import text_parts
 from reactivation_resources.asking import PASSING, most_micros
 from reactivation_resources.campaign_log import CampaignLog
@@ -270,6 +271,7 @@ class MessageWriter:
 
     def _row(self, one: _Written, message: Message) -> dict[str, Any]:
         wanted, facts = one.job.wanted, one.job.wanted.order.facts
+        told = slots_told(message.text, facts)
         took = asdict(one.result) if one.result is not None else {}
         took = {name: value for name, value in took.items() if name not in {"text", "failure"}}
         rate = self._terms.rates.get(wanted.currency, Decimal(0)) if self._terms is not None else Decimal(0)
@@ -282,7 +284,8 @@ class MessageWriter:
             "template_id": message.template_id,
             "text_template": message.text_template,
             "message_text": message.text,
-            "text_parts": json.dumps(text_parts(facts, facts.salon)),
+            "told": told,
+            "text_parts": json.dumps(_parts(facts, told)),
             "message_cost": round(cost, 4),
             "writing": json.dumps({**took, "fallback": message.fallback}),
             "personalization": json.dumps({FAVOURITE: wanted.favourite} if wanted.favourite is not None else {}),
@@ -310,10 +313,16 @@ async def _storing(storing: MemoryObjectReceiveStream[_Written], store: _Store, 
 
 def rewrite_message(
     connection: Connection, campaign_id: str, slots: Sequence[Mapping[str, Any]]
-) -> tuple[str, dict[str, str]]:
-    """The text of a campaign with other slots offered, in the words it was first written in where they fit, and the text's parts."""
+) -> tuple[str, dict[str, str], int]:
+    """The text of a campaign with other slots, in the words it was first written in where they fit; its parts; how many of the best slots it tells."""
     order, text_template = order_with(connection, campaign_id, slots)
-    return refilled(order, text_template), text_parts(order.facts, order.facts.salon)
+    text = refilled(order, text_template)
+    told = slots_told(text, order.facts)
+    return text, _parts(order.facts, told), told
+
+
+def _parts(facts: MessageFacts, told: int) -> dict[str, str]:
+    return text_parts(replace(facts, slots=facts.slots[:told]), facts.salon)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

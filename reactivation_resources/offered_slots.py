@@ -29,12 +29,24 @@ def read(slot: StoredSlot) -> Offer:
     return Offer(slot["staff_id"], datetime.fromisoformat(slot["starts_at"]))
 
 
-def offered(slots: Iterable[StoredSlot] | None) -> list[Offer]:
-    """What the message offers, best first; spares are nobody's business but the re-check's."""
+def to_offer(slots: Iterable[StoredSlot] | None) -> list[Offer]:
+    """What a message may offer, best first; spares are nobody's business but the re-check's."""
     return [read(slot) for slot in slots or () if not slot["spare"]]
 
 
+def offered(slots: Iterable[StoredSlot] | None) -> list[Offer]:
+    """What the message tells, as it tells it: the earliest first. Not all of what it may offer has to fit into its words."""
+    told = (read(slot) for slot in slots or () if not slot["spare"] and slot.get("told", True))
+    return sorted(told, key=lambda one: (one.starts_at, one.staff_id))
+
+
+def telling(slots: Iterable[StoredSlot], told: int) -> list[dict[str, Any]]:
+    """The slots of a message that tells this many of the best of them."""
+    return [{**slot, "told": place < told} for place, slot in enumerate(slots)]
+
+
 def closed_up(slots: Iterable[StoredSlot], free: Iterable[StoredSlot]) -> list[dict[str, Any]]:
-    """The slots that are still `free`, in their order: spares take the places of offered ones that are not."""
-    places = len(offered(slots))
-    return [{**slot, "rank": rank, "spare": rank > places} for rank, slot in enumerate(free, start=1)]
+    """The slots that are still `free`, in their order: spares take the places of those that are not. What is told is open again."""
+    places = len(to_offer(slots))
+    plain = ({name: value for name, value in slot.items() if name != "told"} for slot in free)
+    return [{**slot, "rank": rank, "spare": rank > places} for rank, slot in enumerate(plain, start=1)]

@@ -16,7 +16,7 @@ from reactivation_core.local_time import local_date
 from reactivation_resources.clock import Clock
 from reactivation_resources.database.engine import Database
 from reactivation_resources.message_writing import rewrite_message
-from reactivation_resources.offered_slots import StoredSlot, closed_up, offered, read
+from reactivation_resources.offered_slots import StoredSlot, closed_up, offered, read, telling
 from reactivation_resources.open_slots import SlotQuestion, ask_slots
 from reactivation_resources.outbox import SlotRefresh
 from reactivation_resources.yclients.door import Crm
@@ -53,11 +53,12 @@ class SlotRefresher:
             return None
         free, checked_at = self._still_free(campaign, slots, now)
         fresh = closed_up(slots, free)
-        if offered(fresh) == offered(slots):  # a spare less changes no word
-            return SlotRefresh(fresh, campaign["message_text"], checked_at, campaign["text_parts"])
+        told = offered(slots)
+        if set(told) <= set(map(read, free)):  # what is not told changes no word
+            return SlotRefresh(telling(fresh, len(told)), campaign["message_text"], checked_at, campaign["text_parts"])
         with self._database.begin() as connection:
-            words, parts = rewrite_message(connection, str(campaign["campaign_id"]), fresh)
-        return SlotRefresh(fresh, words, checked_at, parts)
+            words, parts, count = rewrite_message(connection, str(campaign["campaign_id"]), fresh)
+        return SlotRefresh(telling(fresh, count), words, checked_at, parts)
 
     def _still_free(
         self, campaign: Mapping[str, Any], slots: list[dict[str, Any]], now: datetime

@@ -106,7 +106,7 @@ def test_slots_are_stored_once_and_read_back(log: CampaignLog, database: Databas
 def text_of(campaign: str, words: str = "Анна, записать вас?") -> dict[str, Any]:
     return {
         "campaign_id": campaign, "stage": "offer", "tone": "friendly", "text_source": "template", "template_id": "t/1",
-        "text_template": "{name}, записать вас?", "message_text": words, "text_parts": "{}", "message_cost": "0.1234", "writing": '{"answers": 1, "requests": 2, "input_tokens": 900, "output_tokens": 60, "cost_micros": 420, "latency_ms": 700, "model": "m", "prompt_version": "v", "fallback": null}', "personalization": '{"a": 1}',
+        "text_template": "{name}, записать вас?", "message_text": words, "text_parts": "{}", "told": 1, "message_cost": "0.1234", "writing": '{"answers": 1, "requests": 2, "input_tokens": 900, "output_tokens": 60, "cost_micros": 420, "latency_ms": 700, "model": "m", "prompt_version": "v", "fallback": null}', "personalization": '{"a": 1}',
     }  # fmt: skip
 
 

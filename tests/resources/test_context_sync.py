@@ -111,6 +111,13 @@ def test_with_several_slots_nothing_is_chosen_and_spares_are_not_told(
     assert [slot["time"] for slot in json.loads(dialog(server, company)["data"])["proposedSlots"]] == ["18:30", "11:00"]
 
 
+def test_slots_are_told_in_the_order_of_the_message(
+    database: Database, company: int, sync: ContextSync, server: Any
+) -> None:
+    sync.after_send([sent(database, company, slots=[TWO, ONE])], NOON)
+    assert [slot["time"] for slot in json.loads(dialog(server, company)["data"])["proposedSlots"]] == ["18:30", "11:00"]
+
+
 def test_slots_the_message_did_not_show_are_not_told(
     database: Database, company: int, sync: ContextSync, server: Any
 ) -> None:

@@ -14,6 +14,7 @@ from reactivation_core.messages import OPT_OUT_LINE
 from reactivation_resources.database.engine import Database
 from reactivation_resources.message_orders import FAVOURITE
 from reactivation_resources.message_writing import MessageWriter, rewrite_message
+from reactivation_resources.offered_slots import offered
 from tests.resources.sending_world import NOON, add_campaign, add_salon, campaign, execute, rows
 
 SLOT = {"rank": 1, "spare": False, "staff_id": 5, "starts_at": "2026-11-26T15:30:00+00:00"}
@@ -52,7 +53,8 @@ def forget(database: Database) -> None:
 
 def rewrite(database: Database, one: UUID, slots: list[dict[str, Any]]) -> str:
     with database.begin() as connection:
-        words, parts = rewrite_message(connection, str(one), slots)
+        words, parts, told = rewrite_message(connection, str(one), slots)
+    assert (told > 0) == ("slots" in parts)
     assert (parts["name"], parts.get("slots", "") in words) == ("Анна", True)
     return words
 
@@ -150,6 +152,23 @@ def test_a_salon_that_offers_no_slots_has_none_in_its_texts(salon: Database) -> 
     (found,) = write(salon, one)
     assert "ноября" not in found.message_text
     assert "ноября" not in rewrite(salon, one, [SLOT])
+
+
+def test_slots_are_told_by_their_time_whichever_is_best(salon: Database) -> None:
+    best = SECOND | {"starts_at": "2026-11-27T15:30:00+00:00"}
+    (found,) = write(salon, planned(salon, slots=[best, SLOT, SECOND]))
+    assert "в четверг, 26 ноября, в 18:30; в пятницу, 27 ноября, в 11:00 или в 18:30" in found.message_text
+
+
+def test_the_best_slot_is_told_when_only_one_fits_and_the_others_are_no_offer(salon: Database) -> None:
+    titled = {"days_since": 30, "discount_percent": 10, "slots": [SECOND, SLOT, SPARE]}
+    execute(salon, "UPDATE services SET title = 'Ламинирование и тонирование ресниц'")
+    (found,) = write(salon, planned(salon, **titled))
+    assert "27 ноября" in found.message_text
+    assert "26 ноября" not in found.message_text
+    assert [slot["told"] for slot in found.slots] == [True, False, False]
+    assert found.text_parts["slots"] == "в пятницу, 27 ноября, в 11:00"
+    assert [one.starts_at.day for one in offered(found.slots)] == [27]
 
 
 @pytest.mark.parametrize("slots", [None, []])

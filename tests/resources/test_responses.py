@@ -67,6 +67,23 @@ def apply(database: Database) -> list[Reply]:
     return apply_replies(database, CALENDAR.day_of, NOW)
 
 
+def test_the_second_time_is_the_one_told_second(salon: Database) -> None:
+    later = ONE | {"rank": 2, "starts_at": "2026-11-27T15:30:00+00:00"}
+    sent(salon, slots=[later, ONE | {"rank": 3}])  # the best one is not the earliest
+    hear(salon, "давайте второе время")
+    frame = responses_of_day(salon, NOON.date())
+    assert frame.select("intent", "slot_starts_at").rows() == [
+        ("choose_slot", datetime(2026, 11, 27, 15, 30, tzinfo=UTC))
+    ]
+
+
+def test_a_yes_takes_the_only_slot_that_was_told(salon: Database) -> None:
+    sent(salon, slots=[ONE | {"told": True}, ONE | {"rank": 2, "staff_id": 6, "told": False}, SPARE])
+    hear(salon, "да")
+    frame = responses_of_day(salon, NOON.date())
+    assert frame["slot_starts_at"].to_list() == [datetime(2026, 11, 26, 15, 30, tzinfo=UTC)]
+
+
 # ------------------------------------------------------------ which campaign
 
 

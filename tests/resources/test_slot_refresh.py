@@ -50,7 +50,7 @@ class Salon:
         for slot in free:
             by_day.setdefault(local_date(slot["starts_at"], self.zone), slot)
         self.slots = [
-            {"rank": rank, "spare": rank > 2, "staff_id": slot["staff_id"], "starts_at": slot["starts_at"].isoformat(), "length_s": slot["length_s"]}
+            {"rank": rank, "spare": rank > 2, "told": rank <= 2, "staff_id": slot["staff_id"], "starts_at": slot["starts_at"].isoformat(), "length_s": slot["length_s"]}
             for rank, slot in enumerate(list(by_day.values())[:3], start=1)
         ]  # fmt: skip
         add_salon(database, self.company)
@@ -141,6 +141,18 @@ def test_a_taken_spare_leaves_the_offer_as_it_is(salon: Salon, crm: Crm) -> None
     assert found is not None
     assert found.slots == salon.slots[:2]
     assert found.message_text == "as written"
+
+
+def test_what_the_text_does_not_tell_may_be_taken(salon: Salon, crm: Crm) -> None:
+    salon.slots[1]["told"] = False  # it did not fit
+    salon.take(2)
+    found = refresh(salon, crm, salon.plan())
+    assert found is not None
+    assert found.message_text == "as written"
+    assert [(slot["spare"], slot["told"], slot["starts_at"]) for slot in found.slots] == [
+        (False, True, salon.slots[0]["starts_at"]),
+        (False, False, salon.slots[2]["starts_at"]),
+    ]
 
 
 def test_with_fewer_slots_left_fewer_are_offered(salon: Salon, crm: Crm) -> None:
