@@ -118,7 +118,7 @@ def plan(platform: Platform, client: int, **changes: Any) -> str:
 def write_text(platform: Platform, campaign: str) -> None:
     text = {
         "campaign_id": campaign, "stage": "offer", "tone": "friendly", "text_source": "template", "template_id": "t", "message_cost": 0, "writing": "{}",
-        "text_template": "{name}, ждём!", "message_text": "Ольга, ждём!", "text_parts": "{}", "personalization": "{}",
+        "text_template": "{name}, ждём!", "message_text": "Ольга, ждём!", "text_parts": "{}", "told": 0, "personalization": "{}",
     }  # fmt: skip
     platform.campaign_log.write_texts([text])
 
