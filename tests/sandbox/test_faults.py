@@ -40,7 +40,8 @@ def test_a_booking_whose_answer_is_cut_has_been_made(town: Town, crm: httpx.Clie
     body = {"phone": "79000556677", "fullname": "Вера", "api_id": "mine", "appointments": [wish]}
     for kind, made in (("cut_before", 0), ("cut_middle", 1), ("lose_response", 2)):
         town.fail("/api/v1/book_record", kind=kind)
-        with pytest.raises(httpx.RemoteProtocolError):
+        # a server that leaves before it has read the body resets the connection, which shows as either
+        with pytest.raises((httpx.RemoteProtocolError, httpx.NetworkError)):
             crm.post("/book_record/101", json=body)
         day = pages(crm, RECORDS, start_date="2026-11-20", end_date="2026-11-20")
         assert [row["api_id"] for row in day].count("mine") == made
