@@ -80,7 +80,7 @@ def fact_phrases(facts: MessageFacts) -> dict[str, str]:
     master, visit = BUSINESS_WORDS[facts.business]
     return {
         "name": client_name(facts.name),
-        "slots": either(slot_phrases(facts), "or" if english else "или"),
+        "slots": _slots_phrase(facts),
         "discount": str(facts.discount_percent) if facts.discount_percent > 0 else "",
         "days_phrase": (english_days_phrase if english else days_phrase)(facts.days_inactive),
         "service": service_title(facts.service_title),
@@ -106,8 +106,11 @@ def slot_phrases(facts: MessageFacts) -> list[str]:
 
 def slot_offers(facts: MessageFacts) -> list[str]:
     """How a text may tell its slots: all of them, or ever fewer of the best."""
-    some = [replace(facts, slots=facts.slots[:count]) for count in range(len(facts.slots), 0, -1)]
-    return [fact_phrases(one)["slots"] for one in some]
+    return [_slots_phrase(replace(facts, slots=facts.slots[:count])) for count in range(len(facts.slots), 0, -1)]
+
+
+def _slots_phrase(facts: MessageFacts) -> str:
+    return either(slot_phrases(facts), "or" if facts.tongue == "en" else "или")
 
 
 def slots_told(text: str, facts: MessageFacts) -> int:

@@ -46,7 +46,6 @@ def telling(slots: Iterable[StoredSlot], told: int) -> list[dict[str, Any]]:
 
 
 def closed_up(slots: Iterable[StoredSlot], free: Iterable[StoredSlot]) -> list[dict[str, Any]]:
-    """The slots that are still `free`, in their order: spares take the places of those that are not. What is told is open again."""
+    """The slots that are still `free`, in their order: spares take the places of those that are not."""
     places = len(to_offer(slots))
-    plain = ({name: value for name, value in slot.items() if name != "told"} for slot in free)
-    return [{**slot, "rank": rank, "spare": rank > places} for rank, slot in enumerate(plain, start=1)]
+    return [{**slot, "rank": rank, "spare": rank > places} for rank, slot in enumerate(free, start=1)]
