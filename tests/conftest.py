@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from reactivation_resources.database.engine import Database, migrate
 from reactivation_sandbox.process import Town, running_town
-from tests.databases import Databases
+from tests.databases import Databases, on_server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -42,22 +41,14 @@ def _with_driver(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
-def _on_server(url: str, *statements: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def template_database(servers: tuple[str, str]) -> Iterator[str]:
     """The name of a migrated database to copy from."""
     name = f"template_{uuid.uuid4().hex[:12]}"
-    _on_server(servers[0], f"CREATE DATABASE {name}")
+    on_server(servers[0], f"CREATE DATABASE {name}")
     migrate(make_url(servers[0]).set(database=name).render_as_string(hide_password=False))
     yield name
-    _on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
+    on_server(servers[0], f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

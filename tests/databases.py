@@ -53,13 +53,26 @@ END $$
 """
 
 
+def on_server(url: str, *statements: str) -> None:
+    """Run statements that no transaction may hold."""
+    with _connected(url) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+        yield connection
+
+
 class Databases:
     """Copies of a migrated database on a server."""
 
     def __init__(self, server_url: str, template: str) -> None:
         self._server_url = server_url
         self._template = template
-        with self._connected(template) as connection:
+        with _connected(self._url(template)) as connection:
             self._shape = _shape(connection)
         self._spare: str | None = None
 
@@ -83,24 +96,16 @@ class Databases:
     def _url(self, name: str) -> str:
         return make_url(self._server_url).set(database=name).render_as_string(hide_password=False)
 
-    @contextmanager
-    def _connected(self, name: str | None = None) -> Iterator[Connection]:
-        url = self._url(name) if name else self._server_url
-        with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
-            yield connection
-
     def _copied(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
-        with self._connected() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {self._template}"))
+        on_server(self._server_url, f"CREATE DATABASE {name} TEMPLATE {self._template}")
         return name
 
     def _dropped(self, name: str) -> None:
-        with self._connected() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        on_server(self._server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
     def _emptied(self, name: str) -> bool:
-        with self._connected(name) as connection:
+        with _connected(self._url(name)) as connection:
             connection.execute(text(_LEAVE))
             if _shape(connection) != self._shape:
                 return False

@@ -7,7 +7,8 @@ import pytest
 
 from reactivation_cli.simulation import Simulation
 from reactivation_sandbox.process import running_town
-from tests.assets.town_world import START, TOWN, World, database_copy, on_server, open_salons
+from tests.assets.town_world import START, TOWN, World, database_copy, open_salons
+from tests.databases import on_server
 
 
 @pytest.fixture(scope="session")

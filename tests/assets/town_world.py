@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from reactivation_cli.simulation import Simulation, simulation_in
@@ -21,6 +21,7 @@ from reactivation_resources.lake import Lake
 from reactivation_resources.onboarding import connect_company, mark_number_in_use, write_default_rules
 from reactivation_resources.settings import Settings
 from reactivation_sandbox.process import Town
+from tests.databases import on_server
 
 DAY = date(2026, 10, 14)  # a Wednesday
 START = datetime(2026, 10, 14, 7, tzinfo=UTC)  # 10:00 in Moscow
@@ -89,13 +90,6 @@ def database_copy(server_url: str, template: str) -> Iterator[str]:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
         on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def on_server(url: str, statement: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 def open_salons(simulation: Simulation) -> None:
